@@ -208,8 +208,6 @@ func (s *Sim) strike(route, path string) *Fault {
 	return nil
 }
 
-
-
 // Inject adds a fault and returns the function that removes it.
 func (s *Sim) Inject(f Fault) (remove func()) {
 	s.mu.Lock()
