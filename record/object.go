@@ -1,0 +1,150 @@
+package record
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// Type is a Limio record type (limio.md 2).
+type Type string
+
+// The record types hotsync reads and writes.
+const (
+	Customer          Type = "customer"
+	Identity          Type = "identity"
+	SubscriptionType  Type = "subscription"
+	SubscriptionOffer Type = "subscription_offer"
+	ScheduleType      Type = "schedule"
+	PaymentMethodType Type = "payment_method"
+	AddressType       Type = "address"
+	OrderType         Type = "order"
+)
+
+// Object is a Limio record, or what one should be: a type and scalar fields
+// under dotted paths ("data.attributes.autoRenew"). A wanted object has no ID
+// until it is matched with a record that exists.
+type Object struct {
+	Type   Type
+	ID     string // Limio's id
+	Ref    string // natural key in its parent: Zuora number, "billing", invoice id
+	Parent string // Ref of the subscription it belongs to; "" when it hangs on the customer
+	Fields Fields
+}
+
+// Fields maps a path to its value.
+type Fields map[string]Value
+
+// Op says what a Write does.
+type Op string
+
+// The operations.
+const (
+	OpCreate Op = "create"
+	OpUpdate Op = "update"
+	OpCancel Op = "cancel" // an update that ends the object; nothing is ever deleted
+	OpImport Op = "import" // Limio is asked to make the record by its own Zuora sync
+)
+
+// Write is one call that makes one Limio object true, with the fields it
+// changes in the order of their paths.
+type Write struct {
+	Op     Op
+	Type   Type
+	ID     string // "" for create and import
+	Ref    string
+	Parent string // Limio id of the object it belongs to, for create
+	Fields []FieldChange
+}
+
+// FieldChange is one field before and after.
+type FieldChange struct {
+	Field  string
+	Before Value
+	After  Value
+}
+
+// Change is a FieldChange with its place: the flat form that events carry.
+type Change struct {
+	Object Type   `json:"object"`
+	ID     string `json:"id,omitempty"`
+	Ref    string `json:"ref,omitempty"`
+	Field  string `json:"field"`
+	Op     Op     `json:"op"`
+	Before Value  `json:"before"`
+	After  Value  `json:"after"`
+}
+
+// Changes flattens writes, in their order.
+func Changes(writes []Write) []Change {
+	var out []Change
+	for _, w := range writes {
+		if len(w.Fields) == 0 {
+			out = append(out, Change{Object: w.Type, ID: w.ID, Ref: w.Ref, Op: w.Op})
+		}
+		for _, f := range w.Fields {
+			out = append(out, Change{w.Type, w.ID, w.Ref, f.Field, w.Op, f.Before, f.After})
+		}
+	}
+	return out
+}
+
+// Rule is one line of an authority table: a field that hotsync owns, and when
+// two of its values mean the same.
+type Rule struct {
+	Type  Type
+	Field string
+	Kind  Kind
+}
+
+// Authority says which fields a reconciler may touch. A field that is not in
+// it never enters a plan (Invariant 2).
+type Authority []Rule
+
+// Compare returns the owned fields in which have differs from want, sorted by
+// path. A field that want does not mention is left alone.
+func (a Authority) Compare(want, have Object) []FieldChange {
+	var out []FieldChange
+	for _, r := range a {
+		if r.Type != want.Type {
+			continue
+		}
+		w, wanted := want.Fields[r.Field]
+		if !wanted || Same(r.Kind, w, have.Fields[r.Field]) {
+			continue
+		}
+		out = append(out, FieldChange{Field: r.Field, Before: have.Fields[r.Field], After: w})
+	}
+	slices.SortFunc(out, func(x, y FieldChange) int { return cmp.Compare(x.Field, y.Field) })
+	return out
+}
+
+// Owned returns the fields of o that the table names: what a create sends.
+func (a Authority) Owned(o Object) []FieldChange { return a.Compare(o, Object{Type: o.Type}) }
+
+// Fingerprint identifies a whole wanted state. Equal states have equal
+// fingerprints whatever the order of their objects.
+type Fingerprint string
+
+// FingerprintOf returns the fingerprint of objects: type, natural key, parent
+// and fields, but not Limio's ids, which the wanted side does not know.
+func FingerprintOf(objects []Object) Fingerprint {
+	lines := make([]string, 0, len(objects))
+	for _, o := range objects {
+		line := strconv.Quote(string(o.Type)) + strconv.Quote(o.Parent) + strconv.Quote(o.Ref)
+		for _, path := range slices.Sorted(maps.Keys(o.Fields)) {
+			line += fmt.Sprintf("%q=%q", path, o.Fields[path])
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	h := sha256.New()
+	for _, l := range lines {
+		_, _ = fmt.Fprintln(h, l)
+	}
+	return Fingerprint(hex.EncodeToString(h.Sum(nil)[:16]))
+}
