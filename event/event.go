@@ -56,7 +56,8 @@ const (
 	ReasonUnknownSubscription Reason = "unknown_subscription"
 	ReasonUnknownAccount      Reason = "unknown_account"
 	ReasonIrrelevantType      Reason = "irrelevant_type"
-	ReasonFannedOut           Reason = "fanned_out" // it became triggers of its own
+	ReasonFannedOut           Reason = "fanned_out"  // it became triggers of its own
+	ReasonNotStarted          Reason = "not_started" // nothing is billed yet
 	// observed
 	ReasonWouldApply Reason = "would_apply"
 	// deferred

@@ -99,6 +99,9 @@ type Rule struct {
 	Type  Type
 	Field string
 	Kind  Kind
+	// Personal marks a name, an e-mail address or a street, which events show
+	// masked unless configured otherwise.
+	Personal bool
 }
 
 // Authority says which fields a reconciler may touch. A field that is not in

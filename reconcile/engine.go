@@ -1,0 +1,406 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"time"
+
+	"hotsync/event"
+	"hotsync/internal/callout"
+	"hotsync/internal/fault"
+	"hotsync/record"
+)
+
+// recorder makes an event durable before it returns.
+type recorder interface {
+	Record(ctx context.Context, e event.Event) error
+}
+
+// writer makes one write in Limio and returns the id of its object.
+type writer interface {
+	Apply(ctx context.Context, w record.Write) (id string, err error)
+}
+
+// Config is what an Engine works with.
+type Config struct {
+	Reconcilers map[string]Reconciler // by system:kind of the key
+	Expanders   map[string]Expander   // likewise
+	Limio       writer
+	Events      recorder
+	Guard       GuardConfig
+	// Observe says which keys are planned and recorded but never written, as
+	// patterns of path.Match over the written key; ObserveAll means all.
+	Observe    []string
+	ObserveAll bool
+	// VerifyFull reads Limio even when the wanted state is the one it was last
+	// seen to hold.
+	VerifyFull bool
+	// ShowPersonal keeps names, e-mail addresses and streets readable in events.
+	ShowPersonal bool
+	Instance     string
+	Build        string
+	Now          func() time.Time
+}
+
+// Engine turns jobs into events. It keeps no state of its own.
+type Engine struct{ cfg Config }
+
+// New returns an engine.
+func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
+
+// Job is one sync to do: a key, and every trigger that asked for it.
+type Job struct {
+	Key      record.Key
+	Triggers []event.Trigger // at least one, oldest first
+	Attempt  int             // 1 for the first
+	Memory   Memory
+	// Fence returns an error when the key is no longer ours to write. It is
+	// asked right before every write (Invariant 3).
+	Fence func(ctx context.Context) error
+}
+
+// SyncID is the id of the sync: that of its first trigger, so that a
+// redelivery after a crash continues the same sync.
+func (j Job) SyncID() string {
+	if id := j.Triggers[0].SyncID; id != "" {
+		return id
+	}
+	return j.Triggers[0].ID
+}
+
+// Verdict is how a job ended and what must be made durable before its triggers
+// are committed.
+type Verdict struct {
+	Event    event.Event
+	Memory   Memory
+	Remember bool            // Memory differs from the job's
+	Later    []event.Trigger // to be looked at at their NotBefore
+	Now      []event.Trigger // to be looked at at once
+	Wait     time.Duration   // of a deferred sync: how long the other side asked to wait
+}
+
+// Handle does a job. It returns an error only when the job must be left for
+// another day or another instance: the context ended, the fence fell, or an
+// event could not be made durable. Then nothing may be committed.
+func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
+	var calls callout.Log
+	s := &sync{Engine: e, job: j, start: e.cfg.Now(), memory: j.Memory}
+	s.memory.Subscriptions = maps.Clone(j.Memory.Subscriptions)
+	err := s.run(callout.Into(ctx, &calls))
+	if err != nil && (ctx.Err() != nil || fault.Of(err) == fault.Stopped) {
+		return Verdict{}, fmt.Errorf("sync %s: %w", j.Key, err)
+	}
+	s.conclude(err)
+	s.verdict.Event = s.event(event.Done, calls.Calls())
+	s.verdict.Memory, s.verdict.Remember = s.memory, !s.memory.equal(j.Memory)
+	if err := s.verdict.Event.Identify(); err != nil {
+		return Verdict{}, err
+	}
+	return s.verdict, nil
+}
+
+// sync is one job under way.
+type sync struct {
+	*Engine
+	job     Job
+	start   time.Time
+	memory  Memory
+	want    Want
+	have    Have
+	changes []record.Change
+	created bool
+
+	outcome event.Outcome
+	reason  event.Reason
+	note    string
+	origin  event.Origin
+	err     error
+	verdict Verdict
+}
+
+// maxRounds bounds reading, writing and reading back: one round for what must
+// be imported, one for what can only be written then, and one that must find
+// nothing left.
+const maxRounds = 3
+
+func (s *sync) run(ctx context.Context) error {
+	kind := s.job.Key.System + ":" + s.job.Key.Kind
+	if x, ok := s.cfg.Expanders[kind]; ok {
+		return s.expand(ctx, x)
+	}
+	r, ok := s.cfg.Reconcilers[kind]
+	if !ok {
+		return skip(event.ReasonDisabled, "no reconciler is configured for "+kind)
+	}
+	if stop := s.cfg.Guard.byTriggers(s.job.Triggers, s.memory, s.start); stop != nil {
+		s.suppress(stop)
+		return nil
+	}
+	var err error
+	if s.want, err = r.Want(ctx, Request{Key: s.job.Key, Via: s.job.via(), Memory: s.memory}); err != nil {
+		return err
+	}
+	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.cfg.VerifyFull && !s.job.insists() {
+		s.end(event.InSync, event.ReasonFingerprint, "")
+		return nil
+	}
+	return s.converge(ctx, r)
+}
+
+// converge reads Limio, writes the difference and reads again, until nothing
+// differs.
+func (s *sync) converge(ctx context.Context, r Reconciler) error {
+	for round := 1; ; round++ {
+		var err error
+		if s.have, err = r.Have(ctx, s.want, s.memory); err != nil {
+			return err
+		}
+		s.memory.Customer = s.have.Customer
+		s.memory.Subscriptions = s.have.Subscriptions
+		writes := r.Diff(s.want, s.have, s.cfg.Now())
+		if len(writes) == 0 {
+			s.converged()
+			return nil
+		}
+		if round == 1 {
+			if halt, err := s.guard(ctx, r, writes); halt || err != nil {
+				return err
+			}
+		} else if !s.mayGoOn(round, writes) {
+			s.memory.Converged = ""
+			s.end(event.Failed, event.ReasonNotConverged, leftover(writes))
+			return nil
+		}
+		if err := s.apply(ctx, writes); err != nil {
+			return err
+		}
+	}
+}
+
+// mayGoOn reports whether writes that are still needed after a round are a
+// consequence of it: an import makes records whose parts can only be compared
+// once they exist.
+func (s *sync) mayGoOn(round int, writes []record.Write) bool {
+	return round < maxRounds && s.created && !slices.ContainsFunc(writes, func(w record.Write) bool { return w.Op == record.OpImport })
+}
+
+func (s *sync) converged() {
+	s.memory.Converged, s.memory.Updated = s.want.Fingerprint, s.have.Updated
+	s.memory.SettleUntil, s.memory.SettleOrigin, s.memory.FollowUp = time.Time{}, "", time.Time{}
+	switch {
+	case len(s.changes) == 0:
+		s.end(event.InSync, event.ReasonEqual, "")
+		return
+	case s.created:
+		s.end(event.Applied, event.ReasonCreated, "")
+	default:
+		s.end(event.Applied, event.ReasonDriftRepaired, "")
+	}
+	s.memory = s.cfg.Guard.written(s.memory, s.want.Fingerprint, s.cfg.Now())
+}
+
+// guard decides whether a non-empty plan may be written. It reports true when
+// the sync ended here.
+func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (halt bool, err error) {
+	if s.observes() {
+		s.changes = record.Changes(writes)
+		s.end(event.Observed, event.ReasonWouldApply, "")
+		return true, nil
+	}
+	orders := s.have.Orders
+	if o, ok := r.(Originator); ok {
+		more, err := o.Orders(ctx, s.want, writes)
+		if err != nil {
+			return false, err
+		}
+		orders = append(slices.Clone(orders), more...)
+	}
+	now := s.cfg.Now()
+	stop := s.cfg.Guard.byOrders(orders, s.job.Triggers, now)
+	if stop == nil && !s.job.insists() {
+		stop = s.cfg.Guard.brake(s.memory, s.want.Fingerprint, now)
+	}
+	if stop == nil {
+		return false, nil
+	}
+	s.changes = record.Changes(writes)
+	s.suppress(stop)
+	return true, nil
+}
+
+// apply makes the plan durable, then writes it. Invariant 2 and 6.
+func (s *sync) apply(ctx context.Context, writes []record.Write) error {
+	planned := record.Changes(writes)
+	s.changes = append(s.changes, planned...)
+	ev := s.event(event.Planned, nil)
+	ev.Changes = s.mask(planned)
+	if err := ev.Identify(); err != nil {
+		return err
+	}
+	if err := s.cfg.Events.Record(ctx, ev); err != nil {
+		return fault.As(fault.Stopped, fmt.Errorf("record the plan of %s: %w", s.job.Key, err))
+	}
+	for _, w := range writes {
+		if err := s.job.Fence(ctx); err != nil {
+			return fault.As(fault.Stopped, fmt.Errorf("before writing %s %s: %w", w.Type, w.ID, err))
+		}
+		id, err := s.cfg.Limio.Apply(ctx, w)
+		if err != nil {
+			return fmt.Errorf("%s %s %s: %w", w.Op, w.Type, name(w), err)
+		}
+		if w.Op == record.OpImport {
+			s.created = true
+			if s.memory.Subscriptions == nil {
+				s.memory.Subscriptions = map[string]string{}
+			}
+			s.memory.Subscriptions[w.Ref] = id
+		}
+	}
+	return nil
+}
+
+func (s *sync) expand(ctx context.Context, x Expander) error {
+	found, err := x.Expand(ctx, s.job.Key)
+	if err != nil {
+		return err
+	}
+	if s.job.Key.Kind == "lookup" && len(found) == 1 {
+		s.memory.Account = found[0].Key.ID
+	}
+	return &Nothing{
+		Outcome: event.Skipped, Reason: event.ReasonFannedOut, Forward: found,
+		Note: fmt.Sprintf("led to %d other keys", len(found)),
+	}
+}
+
+func (s *sync) suppress(stop *suppression) {
+	s.memory = s.memory.suppressed(stop)
+	s.origin = stop.origin
+	s.end(event.Suppressed, stop.reason, stop.note)
+	s.followUp(stop.until)
+}
+
+// followUp asks for another look once a suppression ends, so that none is
+// without an end.
+func (s *sync) followUp(at time.Time) {
+	if !s.memory.FollowUp.Before(at) {
+		return // already asked for
+	}
+	s.memory.FollowUp = at
+	first := s.job.Triggers[0]
+	s.verdict.Later = append(s.verdict.Later, event.Trigger{
+		ID:  event.Digest("follow-up", s.job.SyncID(), at.UTC().Format(time.RFC3339Nano)),
+		Key: s.job.Key, Cause: event.CauseRetry, Type: "after_suppression", Delivery: first.Delivery, Source: first.Source,
+		Via: s.job.via(), At: s.start, Received: at, NotBefore: at,
+	})
+}
+
+func (s *sync) end(o event.Outcome, r event.Reason, note string) {
+	s.outcome, s.reason, s.note = o, r, note
+}
+
+// conclude turns the error of a run, if any, into an outcome: the one place
+// where classes become outcomes.
+func (s *sync) conclude(err error) {
+	if err == nil {
+		return
+	}
+	var n *Nothing
+	if errors.As(err, &n) {
+		s.end(n.Outcome, n.Reason, n.Note)
+		s.forward(n.Forward)
+		return
+	}
+	s.err = err
+	s.memory.Converged = ""
+	switch class := fault.Of(err); {
+	case class == fault.RateLimited:
+		s.end(event.Deferred, event.ReasonRateLimited, "")
+	case class == fault.Locked:
+		s.end(event.Deferred, event.ReasonLocked, "")
+	case class == fault.UnknownOutcome:
+		s.end(event.Deferred, event.ReasonUnknownOutcome, "a write was sent and its answer was lost; both sides are read again before anything is written")
+	case class.Passing():
+		s.end(event.Deferred, event.ReasonUnavailable, "")
+	case class == fault.Forbidden:
+		s.end(event.Failed, event.ReasonForbidden, "")
+	case class == fault.NotFound:
+		// Something vanished between two reads; the next look sees why.
+		s.end(event.Deferred, event.ReasonUnavailable, "a record vanished while it was looked at")
+	case class == fault.Refused, class == fault.Ambiguous:
+		s.end(event.Failed, event.ReasonRefused, "")
+	default:
+		s.end(event.Failed, event.ReasonBug, "")
+	}
+	s.verdict.Wait = fault.Wait(err)
+}
+
+func (s *sync) forward(to []Request) {
+	for _, r := range to {
+		t := s.job.Triggers[0]
+		t.ID = event.Digest("forward", s.job.SyncID(), r.Key.String())
+		t.Key, t.Via = r.Key, r.Via
+		t.SyncID, t.Attempt, t.NotBefore, t.FirstFail, t.LastError, t.Also = "", 0, time.Time{}, time.Time{}, "", nil
+		t.Origin = s.job.origin()
+		s.verdict.Now = append(s.verdict.Now, t)
+	}
+}
+
+func (s *sync) observes() bool {
+	if s.cfg.ObserveAll {
+		return true
+	}
+	return slices.ContainsFunc(s.cfg.Observe, func(pattern string) bool {
+		ok, _ := path.Match(pattern, s.job.Key.String())
+		return ok
+	})
+}
+
+// via is the lookup of the newest trigger that has one.
+func (j Job) via() string {
+	for _, t := range slices.Backward(j.Triggers) {
+		if t.Via != "" {
+			return t.Via
+		}
+	}
+	return ""
+}
+
+// insists reports whether a person asked, which overrides shortcuts and brakes.
+func (j Job) insists() bool {
+	return slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool {
+		return t.Cause == event.CauseAPI || t.Cause == event.CauseReplay
+	})
+}
+
+// origin is the first known origin among the triggers.
+func (j Job) origin() event.Origin {
+	for _, t := range j.Triggers {
+		if t.Origin != "" {
+			return t.Origin
+		}
+	}
+	return ""
+}
+
+func name(w record.Write) string {
+	if w.ID != "" {
+		return w.ID
+	}
+	return w.Ref
+}
+
+func leftover(writes []record.Write) string {
+	out := "still different after writing:"
+	for i, c := range record.Changes(writes) {
+		if i == 5 {
+			return out + " …"
+		}
+		out += fmt.Sprintf(" %s %s %s", c.Object, c.ID+c.Ref, c.Field)
+	}
+	return out
+}
