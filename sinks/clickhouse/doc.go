@@ -1,0 +1,29 @@
+// Package clickhouse keeps the log of events in ClickHouse and answers
+// questions about it. It promises that every event message is one row, however
+// often the process dies (Invariant 6), and that what is read through the views
+// holds no duplicate: one row per sync, one row per trigger (Invariant 4).
+//
+// # The parts
+//
+//	st, err := clickhouse.Open(clickhouse.Config{Addr: []string{"127.0.0.1:9000"}})  // dials nothing
+//	defer st.Close()
+//	st.Ping(ctx)                         error
+//	st.Migrate(ctx)                      error: database, tables and views; run again at will
+//	st.SchemaVersion(ctx)                (have, want int, err error)
+//
+//	l, err := clickhouse.NewLoader(clickhouse.LoaderConfig{
+//		Store: st, Into: clickhouse.Events, Group: "hotsync-loader",
+//		Reject: func(ctx, event.DeadLetter) error { … },  // durable before it returns nil
+//	})
+//	l.Run(ctx, topic, partition, p)      error: one call per assigned partition, side by side
+//	l.Stats()                            LoaderStats
+//
+//	st.Verify(ctx, topic, ranges)        ([]PartitionCheck, error): every event message is a row
+//	st.VerifySource(ctx, topic, ranges)  ([]PartitionCheck, error): every source message has an outcome
+//	st.OutcomeCounts(ctx)                ([]OutcomeCount, error)
+//	st.UnansweredTriggers(ctx, since)    (int64, error)
+//	st.Latency(ctx)                      (Latency, error)
+//	st.Report(ctx, checks...)            (Report, error): the numbers of a run as JSON
+//
+// The driver's types do not leave this package.
+package clickhouse
