@@ -65,6 +65,7 @@ func temporary(err error) bool {
 			kafkago.KafkaStorageError, kafkago.FencedLeaderEpoch, kafkago.UnknownLeaderEpoch,
 			kafkago.OffsetNotAvailable, kafkago.ThrottlingQuotaExceeded, kafkago.GroupLoadInProgress,
 			kafkago.GroupCoordinatorNotAvailable, kafkago.NotCoordinatorForGroup, kafkago.UnstableOffsetCommit,
+			kafkago.BrokerNotAvailable, kafkago.ReplicaNotAvailable, kafkago.RebalanceInProgress,
 			kafkago.InvalidMessage, kafkago.NotEnoughReplicas, kafkago.NotEnoughReplicasAfterAppend:
 			return true
 		}

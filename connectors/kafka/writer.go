@@ -105,7 +105,7 @@ func (w *Writer) Write(ctx context.Context, records ...Record) error {
 	by := map[topicPartition][]*entry{}
 	done := newCall(ctx, len(records))
 	now := time.Now()
-	for i, r := range records {
+	for _, r := range records {
 		if n := r.size(); n > w.cfg.MaxBytes {
 			return fmt.Errorf("write to topic %s: %w", r.Topic, &TooLargeError{Topic: r.Topic, Key: r.Key, Size: n, Limit: w.cfg.MaxBytes})
 		}
@@ -114,7 +114,7 @@ func (w *Writer) Write(ctx context.Context, records ...Record) error {
 			return fmt.Errorf("write to topic %s: %w", r.Topic, err)
 		}
 		if r.Time.IsZero() {
-			records[i].Time, r.Time = now, now
+			r.Time = now
 		}
 		tp := topicPartition{r.Topic, PartitionFor(r.Key, n)}
 		by[tp] = append(by[tp], &entry{rec: r, call: done})
