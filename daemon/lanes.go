@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"time"
+
+	"hotsync/connectors/kafka"
+	"hotsync/event"
+	"hotsync/record"
+)
+
+// item is a trigger in hand with the record whose offset waits for it.
+type item struct {
+	trigger event.Trigger
+	record  kafka.Record
+	bulk    bool
+}
+
+// lane is the work for one key: what waits, and whether a sync is under way. A
+// key has at most one lane and a lane at most one sync (Invariant 3).
+type lane struct {
+	key     record.Key
+	waiting []item
+	readyAt time.Time
+	running bool
+	bulk    bool            // all that waits is bulk
+	tries   int             // failed tries of what waits, in memory
+	calls   []event.Callout // made by those tries
+}
+
+// lanes are the keys of one partition that have work in hand. Triggers for a
+// key that waits or runs merge. It is not safe for concurrent use.
+type lanes struct {
+	now  func() time.Time
+	wait func(event.Trigger) time.Duration // how long a trigger waits for its siblings
+
+	byKey  map[record.Key]*lane
+	inHand int
+	bulk   int // of those
+}
+
+func newLanes(now func() time.Time, wait func(event.Trigger) time.Duration) *lanes {
+	return &lanes{now: now, wait: wait, byKey: map[record.Key]*lane{}}
+}
+
+// add takes a trigger in hand.
+func (l *lanes) add(it item) {
+	l.inHand++
+	if it.bulk {
+		l.bulk++
+	}
+	ready := l.now().Add(l.wait(it.trigger))
+	ln, ok := l.byKey[it.trigger.Key]
+	if !ok {
+		ln = &lane{key: it.trigger.Key}
+		l.byKey[ln.key] = ln
+	}
+	switch {
+	case len(ln.waiting) == 0:
+		ln.readyAt, ln.bulk = ready, it.bulk
+	case ln.tries == 0 && ready.Before(ln.readyAt):
+		ln.readyAt = ready // somebody waits for this one: a login does not stand behind a webhook's siblings
+	}
+	ln.bulk = ln.bulk && it.bulk
+	ln.waiting = append(ln.waiting, it)
+}
+
+// next returns the lane to start now, live before bulk and the longest due
+// first; or nil and how long until the next one is due (0: none waits).
+func (l *lanes) next() (*lane, time.Duration) {
+	now := l.now()
+	var best, soon *lane
+	for _, ln := range l.byKey {
+		if ln.running || len(ln.waiting) == 0 {
+			continue
+		}
+		if ln.readyAt.After(now) {
+			if soon == nil || ln.readyAt.Before(soon.readyAt) {
+				soon = ln
+			}
+			continue
+		}
+		if best == nil || (best.bulk && !ln.bulk) || (best.bulk == ln.bulk && ln.readyAt.Before(best.readyAt)) {
+			best = ln
+		}
+	}
+	switch {
+	case best != nil:
+		return best, 0
+	case soon != nil:
+		return nil, soon.readyAt.Sub(now)
+	}
+	return nil, 0
+}
+
+// take starts a lane: what waited is now under way.
+func (l *lanes) take(ln *lane) []item {
+	batch := ln.waiting
+	ln.waiting, ln.running = nil, true
+	return batch
+}
+
+// finished ends a lane's sync whose items are done with.
+func (l *lanes) finished(ln *lane, batch []item) {
+	ln.running, ln.tries, ln.calls = false, 0, nil
+	for _, it := range batch {
+		l.inHand--
+		if it.bulk {
+			l.bulk--
+		}
+	}
+	if len(ln.waiting) == 0 {
+		delete(l.byKey, ln.key)
+	}
+}
+
+// again puts a batch back to be tried after delay, merged with what came in
+// meanwhile.
+func (l *lanes) again(ln *lane, batch []item, delay time.Duration, calls []event.Callout) {
+	ln.running = false
+	ln.tries++
+	ln.calls = append(ln.calls, calls...)
+	ln.waiting = append(batch, ln.waiting...)
+	ln.readyAt = l.now().Add(delay)
+	ln.bulk = true
+	for _, it := range ln.waiting {
+		ln.bulk = ln.bulk && it.bulk
+	}
+}
+
+// running counts the lanes with a sync under way.
+func (l *lanes) running() (n int) {
+	for _, ln := range l.byKey {
+		if ln.running {
+			n++
+		}
+	}
+	return n
+}

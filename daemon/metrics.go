@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hotsync/connectors/kafka"
+	"hotsync/event"
+	"hotsync/internal/callout"
+	"hotsync/sinks/clickhouse"
+)
+
+// metrics are what Prometheus sees. Labels have few values: never a key.
+type metrics struct {
+	messages  *prometheus.CounterVec // source messages by topic and what became of them
+	triggers  *prometheus.CounterVec
+	syncs     *prometheus.CounterVec
+	changes   *prometheus.CounterVec
+	tries     *prometheus.CounterVec
+	worked    *prometheus.HistogramVec
+	waited    *prometheus.HistogramVec
+	callouts  *prometheus.CounterVec
+	calloutS  *prometheus.HistogramVec
+	notices   *prometheus.CounterVec
+	rejected  prometheus.Counter
+	inFlight  prometheus.Gauge
+	deferred  prometheus.Gauge
+	lastEvent prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	seconds := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hotsync_" + name, Help: help}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "hotsync_" + name, Help: help, Buckets: seconds}, labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "hotsync_" + name, Help: help})
+	}
+	m := &metrics{
+		messages:  counter("source_messages_total", "Messages of the source topics, by what became of them.", "topic", "result"),
+		triggers:  counter("triggers_total", "Triggers taken in hand, by cause.", "cause"),
+		syncs:     counter("syncs_total", "Syncs that ended, by outcome, reason and cause.", "outcome", "reason", "cause"),
+		changes:   counter("changes_total", "Fields written in Limio, by object and field.", "object", "field"),
+		tries:     counter("tries_total", "Tries that failed for a passing reason and were made again from memory.", "reason"),
+		worked:    histogram("sync_work_seconds", "Time spent on a sync.", "outcome"),
+		waited:    histogram("sync_wait_seconds", "Time from a trigger's reception to the start of its sync.", "cause"),
+		callouts:  counter("callouts_total", "Calls to vendors.", "service", "method", "route", "status"),
+		calloutS:  histogram("callout_seconds", "Duration of calls to vendors.", "service", "route"),
+		notices:   counter("kafka_notices_total", "What the Kafka consumers overcame by themselves.", "group", "kind"),
+		rejected:  prometheus.NewCounter(prometheus.CounterOpts{Name: "hotsync_events_rejected_total", Help: "Event messages that could not become a row."}),
+		inFlight:  gauge("syncs_in_flight", "Syncs under way."),
+		deferred:  gauge("triggers_deferred", "Deferred triggers held until they are due."),
+		lastEvent: gauge("last_sync_timestamp_seconds", "When the last sync ended."),
+	}
+	reg.MustRegister(m.messages, m.triggers, m.syncs, m.changes, m.tries, m.worked, m.waited, m.callouts, m.calloutS,
+		m.notices, m.rejected, m.inFlight, m.deferred, m.lastEvent)
+	return m
+}
+
+// sync counts a sync that ended.
+func (m *metrics) sync(e event.Event) {
+	m.syncs.WithLabelValues(string(e.Outcome), string(e.Reason), string(e.Cause)).Inc()
+	m.worked.WithLabelValues(string(e.Outcome)).Observe(float64(e.Worked) / 1000)
+	m.waited.WithLabelValues(string(e.Cause)).Observe(float64(e.Waited) / 1000)
+	m.lastEvent.Set(float64(e.At.UnixMilli()) / 1000)
+	if e.Outcome == event.Applied {
+		for _, c := range e.Changes {
+			m.changes.WithLabelValues(string(c.Object), c.Field).Inc()
+		}
+	}
+}
+
+// call counts a call to a vendor.
+func (m *metrics) call(c callout.Call) {
+	m.callouts.WithLabelValues(c.Service, c.Method, c.Route, strconv.Itoa(c.Status)).Inc()
+	m.calloutS.WithLabelValues(c.Service, c.Route).Observe(c.Duration.Seconds())
+}
+
+// gauges reads what others count, when it is asked for.
+type gauges struct {
+	consumers map[string]*kafka.Consumer // by group
+	loaders   map[string]*clickhouse.Loader
+	memory    *memories
+	now       func() time.Time
+}
+
+var (
+	lagDesc     = prometheus.NewDesc("hotsync_kafka_lag_records", "Records not yet read, by group, topic and partition.", []string{"group", "topic", "partition"}, nil)
+	sharesDesc  = prometheus.NewDesc("hotsync_kafka_partitions_assigned", "Partition indexes assigned to this instance.", []string{"group"}, nil)
+	genDesc     = prometheus.NewDesc("hotsync_kafka_generation", "Generation of the consumer group.", []string{"group"}, nil)
+	rowsDesc    = prometheus.NewDesc("hotsync_loader_rows_total", "Rows inserted into ClickHouse.", []string{"table"}, nil)
+	retriesDesc = prometheus.NewDesc("hotsync_loader_retries_total", "Failed attempts to insert.", []string{"table"}, nil)
+	loadLagDesc = prometheus.NewDesc("hotsync_loader_lag_seconds", "How long the oldest event that is not a row has been waiting.", []string{"table"}, nil)
+	memoryDesc  = prometheus.NewDesc("hotsync_remembered_keys", "Keys with a memory in the state topic.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{lagDesc, sharesDesc, genDesc, rowsDesc, retriesDesc, loadLagDesc, memoryDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	put := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	for group, c := range g.consumers {
+		s := c.Stats()
+		put(sharesDesc, prometheus.GaugeValue, float64(len(s.Partitions)), group)
+		put(genDesc, prometheus.GaugeValue, float64(s.Generation), group)
+		for _, p := range s.Partitions {
+			put(lagDesc, prometheus.GaugeValue, float64(p.Lag), group, p.Topic, strconv.Itoa(p.Partition))
+		}
+	}
+	for table, l := range g.loaders {
+		s := l.Stats()
+		put(rowsDesc, prometheus.CounterValue, float64(s.Rows), table)
+		put(retriesDesc, prometheus.CounterValue, float64(s.Retries), table)
+		var lag time.Duration
+		for _, p := range s.Partitions {
+			lag = max(lag, p.Lag)
+		}
+		put(loadLagDesc, prometheus.GaugeValue, lag.Seconds(), table)
+	}
+	put(memoryDesc, prometheus.GaugeValue, float64(g.memory.size()))
+}

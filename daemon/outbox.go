@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"hotsync/connectors/kafka"
+	"hotsync/event"
+	"hotsync/reconcile"
+	"hotsync/record"
+)
+
+// outbox turns what hotsync says into records and makes them durable.
+type outbox struct {
+	writer *kafka.Writer
+	topics topics
+	first  time.Duration // the delay of the first retry topic
+}
+
+// maxOriginal bounds the bytes of a bad message that its dead letter keeps.
+const maxOriginal = 256 << 10
+
+// maxRecord is how large an event may be before it is trimmed: a broker takes a
+// million bytes by default.
+const maxRecord = 900_000
+
+// write makes records durable. It returns an error only when ctx ended.
+func (o *outbox) write(ctx context.Context, records ...kafka.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	backoff := 50 * time.Millisecond
+	for {
+		err := o.writer.Write(ctx, records...)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("write %d records to Kafka: %w (last: %w)", len(records), ctx.Err(), err)
+		case <-time.After(backoff):
+			backoff = min(2*backoff, 5*time.Second)
+		}
+	}
+}
+
+// Record makes an event durable.
+func (o *outbox) Record(ctx context.Context, e event.Event) error {
+	r, err := o.event(e)
+	if err != nil {
+		return err
+	}
+	return o.write(ctx, r)
+}
+
+func (o *outbox) event(e event.Event) (kafka.Record, error) {
+	b, err := e.Encode()
+	if err == nil && len(b) > maxRecord {
+		b, err = trimmed(e).Encode()
+	}
+	if err != nil {
+		return kafka.Record{}, fmt.Errorf("encode event of %s: %w", e.Key, err)
+	}
+	return kafka.Record{Topic: o.topics.events, Key: []byte(e.Key.String()), Value: b}, nil
+}
+
+// trimmed drops what makes an event too large for a broker, and says so.
+func trimmed(e event.Event) event.Event {
+	const keep = 500
+	e.Note += fmt.Sprintf(" (trimmed: %d changes, %d callouts and %d triggers)", len(e.Changes), len(e.Callouts), len(e.Triggers))
+	e.Changes = e.Changes[:min(keep, len(e.Changes))]
+	e.Callouts = e.Callouts[:min(keep, len(e.Callouts))]
+	return e
+}
+
+// trigger is a record for the workers: sweeps go to the bulk topic, so that
+// they never delay anything live.
+func (o *outbox) trigger(t event.Trigger) (kafka.Record, error) {
+	topic := o.topics.live
+	if t.Cause == event.CauseSweep {
+		topic = o.topics.bulk
+	}
+	return o.triggerTo(topic, t)
+}
+
+// later is a record for a retry topic: the first one for short delays.
+func (o *outbox) later(t event.Trigger, delay time.Duration) (kafka.Record, error) {
+	topic := o.topics.retry5m
+	if delay > 2*o.first {
+		topic = o.topics.retry1h
+	}
+	return o.triggerTo(topic, t)
+}
+
+func (o *outbox) triggerTo(topic string, t event.Trigger) (kafka.Record, error) {
+	b, err := t.Encode()
+	if err != nil {
+		return kafka.Record{}, fmt.Errorf("encode trigger of %s: %w", t.Key, err)
+	}
+	return kafka.Record{Topic: topic, Key: []byte(t.Key.String()), Value: b}, nil
+}
+
+func (o *outbox) dead(d event.DeadLetter) (kafka.Record, error) {
+	if len(d.Original) > maxOriginal {
+		d.Error += fmt.Sprintf(" (the first %d of %d bytes are kept)", maxOriginal, len(d.Original))
+		d.Original = d.Original[:maxOriginal]
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return kafka.Record{}, fmt.Errorf("encode dead letter of %s: %w", d.Source, err)
+	}
+	return kafka.Record{Topic: o.topics.dead, Key: []byte(d.Key), Value: b}, nil
+}
+
+func (o *outbox) memory(k record.Key, m reconcile.Memory) (kafka.Record, error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return kafka.Record{}, fmt.Errorf("encode the memory of %s: %w", k, err)
+	}
+	return kafka.Record{Topic: o.topics.state, Key: []byte(k.String()), Value: b}, nil
+}

@@ -1,0 +1,385 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hotsync/connectors/kafka"
+	"hotsync/daemon/config"
+	"hotsync/event"
+	"hotsync/internal/fault"
+	"hotsync/reconcile"
+	"hotsync/record"
+)
+
+// engine does one job.
+type engine interface {
+	Handle(ctx context.Context, j reconcile.Job) (reconcile.Verdict, error)
+}
+
+// workers turn triggers into events. One of them owns a partition of the
+// trigger topics at a time, fleet-wide.
+type workers struct {
+	engine  engine
+	memory  *memories
+	out     *outbox
+	policy  retryPolicy
+	cfg     config.Workers
+	topics  topics
+	now     func() time.Time
+	log     zerolog.Logger
+	metrics *metrics
+	slots   chan struct{} // one for every sync under way, over all partitions
+	bulk    chan struct{} // one for every bulk sync under way: half of slots
+}
+
+func newWorkers(w workers) *workers {
+	w.slots = make(chan struct{}, w.cfg.Concurrency)
+	w.bulk = make(chan struct{}, max(1, w.cfg.Concurrency/2))
+	return &w
+}
+
+// Assigned implements kafka.Handler: it works on partition i of the live and
+// bulk topics until they are handed over.
+func (w *workers) Assigned(ctx context.Context, gen *kafka.Generation, part *kafka.Assignment) error {
+	if err := w.memory.caughtUp(ctx, part.Index()); err != nil {
+		return fmt.Errorf("take over partition %d: %w", part.Index(), err)
+	}
+	p := &partition{workers: w, gen: gen, part: part, lanes: newLanes(w.now, w.wait), results: make(chan result)}
+	return p.run(ctx)
+}
+
+// wait is how long a trigger waits for its siblings. A webhook is one of a
+// burst; a login is a person in front of a screen.
+func (w *workers) wait(t event.Trigger) time.Duration {
+	if t.Cause == event.CauseStripe && t.Key.Kind == "subscription" {
+		return w.cfg.Coalesce
+	}
+	return 0
+}
+
+// partition is one assigned partition at work.
+type partition struct {
+	*workers
+	gen     *kafka.Generation
+	part    *kafka.Assignment
+	lanes   *lanes
+	results chan result
+}
+
+// result is how a batch ended. err means that nothing was made durable.
+type result struct {
+	lane  *lane
+	batch []item
+	again time.Duration // with retry: when to try again
+	retry bool
+	calls []event.Callout
+	err   error
+}
+
+// bulkInHand bounds how many bulk triggers are read ahead: just enough to keep
+// the workers busy, so that bulk work never fills the hand.
+const bulkInHand = 64
+
+func (p *partition) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if err := p.fill(ctx); err != nil {
+			return p.drain(err)
+		}
+		ready := p.part.Ready()
+		if p.lanes.inHand >= p.cfg.InHand {
+			ready = nil
+		}
+		next, wait := p.lanes.next()
+		slot, bulkSlot := p.slotsFor(next)
+		if next == nil && wait > 0 {
+			timer.Reset(wait)
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-p.gen.Ending():
+			return p.drain(nil)
+		case <-ctx.Done():
+			return p.drain(ctx.Err())
+		case <-ready:
+		case <-timer.C:
+		case bulkSlot <- struct{}{}:
+			select {
+			case p.slots <- struct{}{}:
+				p.start(ctx, next, true)
+			default: // the live work has them all
+				<-p.bulk
+				p.yield(ctx)
+			}
+		case slot <- struct{}{}:
+			p.start(ctx, next, false)
+		case r := <-p.results:
+			p.finish(r)
+		}
+	}
+}
+
+// slotsFor returns the channel to acquire for a lane; the other is nil.
+func (p *partition) slotsFor(ln *lane) (live, bulk chan struct{}) {
+	switch {
+	case ln == nil:
+		return nil, nil
+	case ln.bulk:
+		return nil, p.bulk
+	default:
+		return p.slots, nil
+	}
+}
+
+// yield waits for a moment in which bulk work may find a free slot.
+func (p *partition) yield(ctx context.Context) {
+	t := time.NewTimer(10 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case r := <-p.results:
+		p.finish(r)
+	case <-p.gen.Ending():
+	case <-ctx.Done():
+	}
+}
+
+// fill takes what was fetched, live before bulk, as far as the hand allows.
+func (p *partition) fill(ctx context.Context) error {
+	for p.lanes.inHand < p.cfg.InHand {
+		r, ok := p.part.TryNext(p.topics.live)
+		if !ok && p.lanes.bulk < bulkInHand {
+			r, ok = p.part.TryNext(p.topics.bulk)
+		}
+		if !ok {
+			return nil
+		}
+		t, err := event.DecodeTrigger(r.Value)
+		if err != nil {
+			if err := p.reject(ctx, r, err); err != nil {
+				return err
+			}
+			p.part.Done(r)
+			continue
+		}
+		p.lanes.add(item{trigger: t, record: r, bulk: r.Topic == p.topics.bulk})
+		p.metrics.triggers.WithLabelValues(string(t.Cause)).Inc()
+	}
+	return nil
+}
+
+// reject files a record of the trigger topics that is no trigger.
+func (p *partition) reject(ctx context.Context, r kafka.Record, cause error) error {
+	return fileBad(ctx, p.out, message(r), "trigger", &event.BadInput{Reason: event.ReasonUndecodable, Err: cause}, p.now())
+}
+
+func (p *partition) start(ctx context.Context, ln *lane, bulk bool) {
+	batch := p.lanes.take(ln)
+	tries := ln.tries
+	calls := ln.calls
+	p.metrics.inFlight.Inc()
+	go func() {
+		r := p.do(ctx, ln.key, batch, tries, calls)
+		r.lane, r.batch = ln, batch
+		p.metrics.inFlight.Dec()
+		<-p.slots
+		if bulk {
+			<-p.bulk
+		}
+		p.results <- r
+	}()
+}
+
+func (p *partition) finish(r result) {
+	switch {
+	case r.err != nil:
+		// Nothing became durable: the work stays in hand. As a rule the
+		// partition is being handed over, and somebody else does it again.
+		p.log.Warn().Err(r.err).Stringer(fieldKey, r.lane.key).Msg("sync put back")
+		p.lanes.again(r.lane, r.batch, time.Second, r.calls)
+	case r.retry:
+		p.lanes.again(r.lane, r.batch, r.again, r.calls)
+	default:
+		for _, it := range r.batch {
+			p.part.Done(it.record)
+		}
+		p.lanes.finished(r.lane, r.batch)
+	}
+}
+
+// drain waits for the syncs under way. Their contexts end when the bound for
+// handing over does.
+func (p *partition) drain(cause error) error {
+	for p.lanes.running() > 0 {
+		p.finish(<-p.results)
+	}
+	if err := p.part.Commit(context.Background()); err != nil {
+		p.log.Warn().Err(err).Msg("last commit of a partition")
+	}
+	return cause
+}
+
+// do runs one batch to its end: a verdict made durable, a try again, or an
+// error that leaves everything as it was.
+func (p *partition) do(ctx context.Context, key record.Key, batch []item, tries int, calls []event.Callout) result {
+	job := jobOf(key, batch)
+	job.Memory = p.memory.get(key)
+	job.Fence = p.gen.Check
+	v, err := p.handle(ctx, job)
+	if err != nil {
+		return result{err: err}
+	}
+	if v.Event.Outcome == event.Deferred {
+		if delay, ok := p.policy.inMemory(tries, v.Wait); ok {
+			p.metrics.tries.WithLabelValues(string(v.Event.Reason)).Inc()
+			return result{retry: true, again: delay, calls: v.Event.Callouts}
+		}
+	}
+	v.Event.Callouts = append(slices.Clip(calls), v.Event.Callouts...)
+	if err := p.settle(ctx, job, v); err != nil {
+		return result{err: err}
+	}
+	return result{}
+}
+
+// handle calls the engine and turns a panic into a verdict, so that one bad
+// record stops nobody else's (Invariant 5).
+func (p *partition) handle(ctx context.Context, job reconcile.Job) (v reconcile.Verdict, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error().Stringer(fieldKey, job.Key).Interface("panic", r).Bytes("stack", debug.Stack()).Msg("sync panicked")
+			e := event.Event{
+				SyncID: job.SyncID(), Phase: event.Done, At: p.now(), Outcome: event.Failed, Reason: event.ReasonBug, Key: job.Key,
+				Cause: job.Triggers[0].Cause, Triggers: reconcile.Refs(job.Triggers), Attempt: job.Attempt,
+				Class: string(fault.Bug), Error: fmt.Sprint("panic: ", r),
+			}
+			err = e.Identify()
+			v = reconcile.Verdict{Event: e, Memory: job.Memory}
+		}
+	}()
+	return p.engine.Handle(ctx, job)
+}
+
+// jobOf makes the job of a batch. Work that is continued comes first, so that
+// its sync keeps its id.
+func jobOf(key record.Key, batch []item) reconcile.Job {
+	job := reconcile.Job{Key: key, Attempt: 1}
+	for _, it := range batch {
+		job.Triggers = append(job.Triggers, it.trigger)
+		job.Attempt = max(job.Attempt, it.trigger.Attempt+1)
+	}
+	slices.SortStableFunc(job.Triggers, func(a, b event.Trigger) int { return strings.Compare(rank(a), rank(b)) })
+	return job
+}
+
+func rank(t event.Trigger) string {
+	if t.SyncID != "" {
+		return "continued"
+	}
+	return "new"
+}
+
+// settle makes everything that follows from a verdict durable, the event among
+// it, before the triggers are committed (Invariant 1).
+func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.Verdict) error {
+	var records []kafka.Record
+	var failed error
+	add := func(r kafka.Record, err error) {
+		if err != nil {
+			failed = err
+			return
+		}
+		records = append(records, r)
+	}
+	if v.Event.Outcome == event.Deferred {
+		add(p.deferral(job, &v))
+	}
+	if v.Event.Outcome == event.Failed {
+		add(p.out.dead(deadLetter(job, v.Event)))
+	}
+	for _, t := range v.Now {
+		add(p.out.trigger(t))
+	}
+	for _, t := range v.Later {
+		add(p.out.later(t, t.NotBefore.Sub(p.now())))
+	}
+	if v.Remember {
+		v.Memory.Seq = job.Memory.Seq + 1
+		add(p.out.memory(job.Key, v.Memory))
+	}
+	add(p.out.event(v.Event))
+	if failed != nil {
+		return failed
+	}
+	if err := p.out.write(ctx, records...); err != nil {
+		return err
+	}
+	if v.Remember {
+		p.memory.put(job.Key, v.Memory)
+	}
+	p.report(v.Event)
+	return nil
+}
+
+// deferral puts a sync off, or gives it up when its attempts are used up; then
+// the verdict's event becomes failed/exhausted.
+func (p *partition) deferral(job reconcile.Job, v *reconcile.Verdict) (kafka.Record, error) {
+	delay, ok := p.policy.deferred(job.Attempt, v.Wait)
+	if !ok {
+		v.Event.Note = fmt.Sprintf("given up after %d attempts; the last was deferred because of %s", job.Attempt, v.Event.Reason)
+		v.Event.Outcome, v.Event.Reason = event.Failed, event.ReasonExhausted
+		return p.out.dead(deadLetter(job, v.Event))
+	}
+	v.Event.Next = p.now().Add(delay)
+	return p.out.later(continued(job, v.Event), delay)
+}
+
+// continued is the trigger that takes a deferred job up again and answers for
+// all of its triggers.
+func continued(job reconcile.Job, e event.Event) event.Trigger {
+	t := job.Triggers[0]
+	t.SyncID, t.Attempt, t.NotBefore, t.LastError = job.SyncID(), job.Attempt, e.Next, e.Error
+	if t.FirstFail.IsZero() {
+		t.FirstFail = e.At
+	}
+	for _, other := range job.Triggers[1:] {
+		if t.Via == "" {
+			t.Via = other.Via
+		}
+	}
+	t.Also = reconcile.Refs(job.Triggers)[1:]
+	return t
+}
+
+func deadLetter(job reconcile.Job, e event.Event) event.DeadLetter {
+	t := continued(job, e)
+	return event.DeadLetter{
+		Source: t.Source, Key: job.Key.String(), Reason: e.Reason, Class: e.Class, Error: e.Error,
+		Attempts: job.Attempt, First: t.FirstFail, Last: e.At, SyncID: e.SyncID, Trigger: &t,
+	}
+}
+
+func (p *partition) report(e event.Event) {
+	p.metrics.sync(e)
+	level := zerolog.DebugLevel
+	switch e.Outcome {
+	case event.Failed:
+		level = zerolog.ErrorLevel
+	case event.Deferred:
+		level = zerolog.WarnLevel
+	case event.Applied:
+		level = zerolog.InfoLevel
+	}
+	p.log.WithLevel(level).Stringer(fieldKey, e.Key).Str(fieldSync, e.SyncID).Str(fieldOutcome, string(e.Outcome)).
+		Str(fieldReason, string(e.Reason)).Str(fieldCause, string(e.Cause)).Int(fieldAttempt, e.Attempt).
+		Int(fieldChanges, len(e.Changes)).Int64(fieldWorked, e.Worked).Str(fieldClass, e.Class).Str(zerolog.ErrorFieldName, e.Error).Msg("sync ended")
+}
