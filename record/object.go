@@ -140,7 +140,7 @@ func FingerprintOf(objects []Object) Fingerprint {
 	for _, o := range objects {
 		line := strconv.Quote(string(o.Type)) + strconv.Quote(o.Parent) + strconv.Quote(o.Ref)
 		for _, path := range slices.Sorted(maps.Keys(o.Fields)) {
-			line += fmt.Sprintf("%q=%q", path, o.Fields[path])
+			line += fmt.Sprintf("%q=%q", path, string(o.Fields[path]))
 		}
 		lines = append(lines, line)
 	}
