@@ -9,7 +9,13 @@
 package login
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
 	"time"
 )
 
@@ -32,13 +38,17 @@ type Config struct {
 
 // Provider is one identity provider.
 type Provider struct {
-	// Name is what messages call it in their field provider.
+	// Name is what messages call it in their field provider. A message without
+	// that field is of the only provider, or of the one whose Issuer its token
+	// names.
 	Name string
 	// Issuer must equal the token's iss.
 	Issuer string
 	// Audience lists the client ids of which the token's aud must hold one.
 	Audience []string
-	// JWKSURL or JWKSFile says where its public keys are.
+	// JWKSURL or JWKSFile says where its public keys are. They are read when
+	// first needed, again after an hour, and when a token names a key that is
+	// not among them (at most every 10 s).
 	JWKSURL  string
 	JWKSFile string
 	// ClockSkew is the leeway for exp, nbf and iat. Default 1 min.
@@ -60,4 +70,111 @@ type ClaimRule struct {
 	// field of the Zuora account. Else, option A, the value is the account id.
 	Lookup      bool
 	LookupField string
+}
+
+// Validate returns everything that is wrong with c, joined, and warnings about
+// what is allowed but may not do what was meant.
+func (c Config) Validate() (warnings []string, err error) {
+	var errs []error
+	if len(c.Providers) == 0 {
+		errs = append(errs, errors.New("at least one identity provider is required"))
+	}
+	names, issuers := map[string]bool{}, map[string]string{}
+	for i, p := range c.Providers {
+		where := fmt.Sprintf("provider %q", p.Name)
+		if p.Name == "" {
+			where = fmt.Sprintf("provider number %d", i+1)
+			errs = append(errs, fmt.Errorf("%s: a name is required", where))
+		} else if names[p.Name] {
+			errs = append(errs, fmt.Errorf("%s: the name is used twice", where))
+		}
+		names[p.Name] = true
+		if other, taken := issuers[p.Issuer]; taken && p.Issuer != "" {
+			warnings = append(warnings, fmt.Sprintf("%s: has the issuer of provider %q; a message without the field provider goes to the first of them", where, other))
+		}
+		issuers[p.Issuer] = p.Name
+		w, e := p.validate()
+		for _, text := range w {
+			warnings = append(warnings, where+": "+text)
+		}
+		for _, one := range e {
+			errs = append(errs, fmt.Errorf("%s: %w", where, one))
+		}
+	}
+	return warnings, errors.Join(errs...)
+}
+
+func (p Provider) validate() (warnings []string, errs []error) {
+	switch {
+	case p.JWKSURL != "" && p.JWKSFile != "":
+		errs = append(errs, errors.New("give the key set's URL or its file, not both"))
+	case p.hasKeys():
+		if p.Issuer == "" {
+			errs = append(errs, errors.New("an issuer is required: what the tokens have as iss"))
+		}
+		if len(p.Audience) == 0 {
+			errs = append(errs, errors.New("an audience is required: the client ids that the tokens have as aud, or a token made for any other application would do"))
+		}
+	case !p.TrustedClaims:
+		errs = append(errs, errors.New("give the key set's URL or file, so that tokens can be checked, or switch trusted_claims on"))
+	}
+	if p.JWKSURL != "" {
+		u, err := url.Parse(p.JWKSURL)
+		switch {
+		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+			errs = append(errs, fmt.Errorf("key set %q: must be an http or https URL", p.JWKSURL))
+		case u.Scheme == "http" && !loopback(u.Hostname()):
+			warnings = append(warnings, fmt.Sprintf("key set %s is read without TLS: whoever sits in between can sign tokens", p.JWKSURL))
+		}
+	}
+	if p.ClockSkew < 0 {
+		errs = append(errs, fmt.Errorf("clock skew %s: must not be negative", p.ClockSkew))
+	}
+	if p.TrustedClaims {
+		warnings = append(warnings, "trusted_claims is on: whoever can write to the topic can name any account")
+	}
+	detected := 0
+	for _, r := range p.Claims {
+		if !r.detected() {
+			warnings = append(warnings, fmt.Sprintf("claim %q: service %q, issuer %q, type %q: these values are incorrect, the claim will not be detected (want zuora, zuora, account)", r.Claim, r.Service, r.Issuer, r.Type))
+			continue
+		}
+		detected++
+		if err := r.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("claim %q: %w", r.Claim, err))
+		}
+	}
+	if detected == 0 {
+		warnings = append(warnings, "no claim names a Zuora account: its logins will never cause a sync")
+	}
+	return warnings, errs
+}
+
+func (p Provider) hasKeys() bool { return p.JWKSURL != "" || p.JWKSFile != "" }
+
+// fieldName is the form of a Zuora field. It also keeps the first equals sign
+// of a lookup key the one behind the field.
+var fieldName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+
+func (r ClaimRule) validate() error {
+	switch {
+	case r.Claim == "" || r.Claim != strings.TrimSpace(r.Claim):
+		return errors.New("a name without spaces around it is required")
+	case r.Lookup && !fieldName.MatchString(r.LookupField):
+		return fmt.Errorf("account lookup field %q: must name a custom field of the Zuora account, such as LimioExternalId__c", r.LookupField)
+	case !r.Lookup && r.LookupField != "":
+		return fmt.Errorf("account lookup field %q is set while account lookup is off", r.LookupField)
+	}
+	return nil
+}
+
+// detected reports whether the rule has the values that hot-sync.txt asks for,
+// exactly.
+func (r ClaimRule) detected() bool {
+	return r.Service == "zuora" && r.Issuer == "zuora" && r.Type == "account"
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
