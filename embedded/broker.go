@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -69,10 +70,14 @@ func StartBroker(cfg BrokerConfig) (*Broker, error) {
 }
 
 func openBroker(cfg BrokerConfig, lock *os.File) (*Broker, error) {
-	log := filepath.Join(cfg.DataDir, "log")
-	tidy := housekeeper{log: log, scratch: filepath.Join(cfg.DataDir, "compacting"), now: time.Now, above: compactAbove}
-	if err := tidy.run(); err != nil {
+	log := logDir(cfg.DataDir)
+	if err := housekeeperOf(cfg.DataDir, time.Now, compactAbove).run(); err != nil {
 		return nil, fmt.Errorf("start broker: tidy %s: %w", log, err)
+	}
+	// Group members from before are gone with their process. The broker would
+	// wait for each to time out before it lets others have its partitions.
+	if err := os.Remove(filepath.Join(log, "session_state.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("start broker: forget group members: %w", err)
 	}
 	addr := loopback(cfg.Port)
 	if cfg.Port != 0 && !portFree(cfg.Port) {

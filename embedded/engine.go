@@ -219,7 +219,7 @@ func (e *Engine) relaunch(ctx context.Context) error {
 // Close ends the engine: it is asked to stop, and killed when ctx ends or
 // after 20 s. The data folder is free afterwards. Close the connections to it
 // first: the library waits five seconds for open ones, and no setting of
-// ClickHouse shortens that.
+// ClickHouse shortens that. Let Run return first, too.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	if e.closed {

@@ -70,6 +70,13 @@ type housekeeper struct {
 	above   int64
 }
 
+func housekeeperOf(dataDir string, now func() time.Time, above int64) housekeeper {
+	return housekeeper{log: logDir(dataDir), scratch: filepath.Join(dataDir, "compacting"), now: now, above: above}
+}
+
+// logDir is where the broker keeps its data under BrokerConfig.DataDir.
+func logDir(dataDir string) string { return filepath.Join(dataDir, "log") }
+
 // run finishes an interrupted compaction, drops expired segments and compacts
 // topics that have grown.
 func (h housekeeper) run() error {
