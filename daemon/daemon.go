@@ -101,7 +101,7 @@ func (d *Daemon) build() error {
 	}
 	d.closers = append(d.closers, d.client.Close)
 	d.writer = kafka.NewWriter(d.client, kafka.WriterConfig{})
-	d.closers = append(d.closers, func() { _ = d.writer.Close() })
+	d.closers = append(d.closers, d.writer.Close)
 	out := &outbox{writer: d.writer, topics: d.topics, first: cfg.Retry.First}
 	d.memory = newMemories(d.client, d.topics.state)
 
@@ -258,7 +258,6 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		if err != nil {
 			return nil, fmt.Errorf("stripe: %w", err)
 		}
-		d.closers = append(d.closers, sc.Close)
 		ecfg.Reconcilers["stripe:subscription"] = reconcile.NewSubscriptions(sc, lc, d.cfg.Stripe.LinkKeys)
 		ecfg.Expanders["stripe:customer"] = reconcile.NewCustomerSubscriptions(sc)
 	}

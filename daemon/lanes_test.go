@@ -1,0 +1,224 @@
+package daemon
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"hotsync/connectors/kafka"
+	"hotsync/daemon/config"
+	"hotsync/event"
+	"hotsync/record"
+)
+
+type handClock struct{ t time.Time }
+
+func (c *handClock) now() time.Time { return c.t }
+
+func webhookWait(t event.Trigger) time.Duration {
+	if t.Cause == event.CauseStripe {
+		return 2 * time.Second
+	}
+	return 0
+}
+
+func work(id string, cause event.Cause, key string, bulk bool) item {
+	return item{trigger: event.Trigger{ID: id, Cause: cause, Key: record.StripeSubscription(key)}, record: kafka.Record{}, bulk: bulk}
+}
+
+func ids(batch []item) (out []string) {
+	for _, it := range batch {
+		out = append(out, it.trigger.ID)
+	}
+	return out
+}
+
+func TestLanesMergeABurst(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	for i := range 9 {
+		l.add(work(string(rune('a'+i)), event.CauseStripe, "sub_1", false))
+		clock.t = clock.t.Add(100 * time.Millisecond)
+	}
+	if ln, wait := l.next(); ln != nil || wait != 1100*time.Millisecond {
+		t.Fatalf("next gave %v after %s, want nothing for another 1.1s", ln, wait)
+	}
+	clock.t = clock.t.Add(1100 * time.Millisecond)
+	ln, _ := l.next()
+	batch := l.take(ln)
+	if len(batch) != 9 {
+		t.Fatalf("the burst made a batch of %v", ids(batch))
+	}
+	// What comes in while the sync runs makes one more sync, and not before.
+	l.add(work("x", event.CauseStripe, "sub_1", false))
+	l.add(work("y", event.CauseLogin, "sub_1", false))
+	if next, _ := l.next(); next != nil {
+		t.Fatal("a key runs twice at once")
+	}
+	l.finished(ln, batch)
+	next, _ := l.next()
+	if got := ids(l.take(next)); !slices.Equal(got, []string{"x", "y"}) {
+		t.Errorf("second batch %v", got)
+	}
+	if l.inHand != 2 {
+		t.Errorf("%d triggers in hand, want 2", l.inHand)
+	}
+}
+
+func TestLanesALoginDoesNotWaitForWebhooks(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	l.add(work("w", event.CauseStripe, "sub_1", false))
+	l.add(work("l", event.CauseLogin, "sub_1", false))
+	if ln, _ := l.next(); ln == nil {
+		t.Error("a login stands behind the wait of a webhook")
+	}
+}
+
+func TestLanesLiveBeforeBulk(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	l.add(work("b", event.CauseSweep, "sub_1", true))
+	clock.t = clock.t.Add(time.Minute)
+	l.add(work("l", event.CauseLogin, "sub_2", false))
+	first, _ := l.next()
+	if first.key.ID != "sub_2" {
+		t.Error("bulk work goes before a login")
+	}
+	l.add(work("l2", event.CauseLogin, "sub_1", false))
+	if l.byKey[record.StripeSubscription("sub_1")].bulk {
+		t.Error("a login for a key with bulk work waits as bulk")
+	}
+}
+
+func TestLanesBackOffBlocksOnlyItsKey(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	l.add(work("a", event.CauseLogin, "sub_1", false))
+	l.add(work("b", event.CauseLogin, "sub_2", false))
+	one := l.byKey[record.StripeSubscription("sub_1")]
+	batch := l.take(one)
+	l.add(work("c", event.CauseLogin, "sub_1", false))
+	l.again(one, batch, time.Second, nil)
+	l.add(work("d", event.CauseLogin, "sub_1", false))
+	if ln, _ := l.next(); ln == nil || ln.key.ID != "sub_2" {
+		t.Fatalf("next is %v, want the other key", ln)
+	}
+	l.take(l.byKey[record.StripeSubscription("sub_2")])
+	if ln, wait := l.next(); ln != nil || wait != time.Second {
+		t.Fatalf("next is %v after %s, want the back-off to hold", ln, wait)
+	}
+	clock.t = clock.t.Add(time.Second)
+	ln, _ := l.next()
+	if got := ids(l.take(ln)); !slices.Equal(got, []string{"a", "c", "d"}) || ln.tries != 1 {
+		t.Errorf("batch %v after %d tries", got, ln.tries)
+	}
+}
+
+// However triggers come in and syncs end: no key runs twice at once, and every
+// trigger is in exactly one batch that ends.
+func TestLanesLoseNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		clock := &handClock{time.Unix(0, 0)}
+		l := newLanes(clock.now, webhookWait)
+		type run struct {
+			ln    *lane
+			batch []item
+		}
+		running := map[record.Key]run{}
+		done := map[string]int{}
+		added := 0
+		end := func(r run) {
+			delete(running, r.ln.key)
+			if rapid.IntRange(0, 4).Draw(t, "fails") == 0 {
+				l.again(r.ln, r.batch, time.Second, nil)
+				return
+			}
+			for _, id := range ids(r.batch) {
+				done[id]++
+			}
+			l.finished(r.ln, r.batch)
+		}
+		start := func() bool {
+			ln, _ := l.next()
+			if ln == nil {
+				return false
+			}
+			if _, twice := running[ln.key]; twice {
+				t.Fatalf("%s runs twice", ln.key)
+			}
+			running[ln.key] = run{ln, l.take(ln)}
+			return true
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			case 0, 1:
+				added++
+				cause := rapid.SampledFrom([]event.Cause{event.CauseLogin, event.CauseStripe, event.CauseSweep}).Draw(t, "cause")
+				l.add(work(time.Duration(added).String(), cause, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"), cause == event.CauseSweep))
+			case 2:
+				start()
+			case 3:
+				for _, k := range []string{"a", "b", "c"} {
+					if r, ok := running[record.StripeSubscription(k)]; ok {
+						end(r)
+						break
+					}
+				}
+			}
+			clock.t = clock.t.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "seconds")) * time.Second)
+		}
+		for range 1000 {
+			clock.t = clock.t.Add(5 * time.Second)
+			for start() {
+			}
+			for _, r := range running {
+				end(r)
+			}
+		}
+		if len(done) != added || l.inHand != 0 || l.bulk != 0 || len(l.byKey) != 0 {
+			t.Fatalf("%d of %d done, %d in hand, %d bulk, %d lanes", len(done), added, l.inHand, l.bulk, len(l.byKey))
+		}
+		for id, n := range done {
+			if n != 1 {
+				t.Fatalf("%s ended %d times", id, n)
+			}
+		}
+	})
+}
+
+func TestRetryPolicy(t *testing.T) {
+	cfg := config.Default().Retry
+	p := retryPolicy{cfg, func() float64 { return 0.5 }}
+	for failed, want := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second} {
+		if got, ok := p.inMemory(failed, 0); !ok || got != want {
+			t.Errorf("after %d failures: %s %v, want %s", failed, got, ok, want)
+		}
+	}
+	if _, ok := p.inMemory(3, 0); ok {
+		t.Error("tries in memory have no end")
+	}
+	if _, ok := p.inMemory(0, time.Minute); ok {
+		t.Error("a key is blocked for a minute in memory")
+	}
+	if got, _ := p.inMemory(0, 3*time.Second); got != 3*time.Second {
+		t.Errorf("the other side asked for 3s and got %s", got)
+	}
+	total := time.Duration(0)
+	attempt := 1
+	for ; ; attempt++ {
+		d, ok := p.deferred(attempt, 0)
+		if !ok {
+			break
+		}
+		total += d
+	}
+	if attempt != 1+3+24 || total != 3*5*time.Minute+24*time.Hour {
+		t.Errorf("given up at attempt %d after %s", attempt, total)
+	}
+	if d, _ := p.deferred(1, 2*time.Hour); d != 2*time.Hour {
+		t.Errorf("the other side asked for 2h and got %s", d)
+	}
+}
