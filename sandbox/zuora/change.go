@@ -183,6 +183,7 @@ func (s *Server) store(old *Subscription, sub Subscription, order Order, action 
 	sub.CreatedAt = now // each version is a record of its own
 	if old == nil {
 		s.subsOfAccount[sub.AccountID] = append(s.subsOfAccount[sub.AccountID], sub.Number)
+		s.byText.add("name", sub.Number, sub.Number)
 	} else {
 		prior := *old
 		prior.LatestVersion, prior.UpdatedAt = false, now

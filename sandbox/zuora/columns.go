@@ -59,14 +59,17 @@ func describeAccount() *object {
 }
 
 func describeContact() *object {
-	contacts := func(s *Server, each func(*Contact)) {
-		for _, id := range s.accountOrder {
-			a := s.accounts[id]
-			for _, c := range []*Contact{a.BillTo, a.SoldTo, a.ShipTo} {
-				if c != nil {
-					each(c)
-				}
+	of := func(s *Server, account string, each func(any)) {
+		a := s.accounts[account]
+		for _, c := range []*Contact{a.BillTo, a.SoldTo, a.ShipTo} {
+			if c != nil {
+				each(c)
 			}
+		}
+	}
+	all := func(s *Server, each func(any)) {
+		for _, id := range s.accountOrder {
+			of(s, id, each)
 		}
 	}
 	return &object{
@@ -94,11 +97,12 @@ func describeContact() *object {
 			"createdDate", func(c *Contact) any { return c.CreatedAt },
 			"updatedDate", func(c *Contact) any { return c.UpdatedAt },
 		),
-		custom: func(r any) map[string]any { return r.(*Contact).CustomFields },
-		rows:   func(s *Server, each func(any)) { contacts(s, func(c *Contact) { each(c) }) },
+		custom:    func(r any) map[string]any { return r.(*Contact).CustomFields },
+		rows:      all,
+		byAccount: of,
 		byKey: func(s *Server, key string) (found any) {
-			contacts(s, func(c *Contact) {
-				if c.ID == key {
+			all(s, func(c any) {
+				if c.(*Contact).ID == key {
 					found = c
 				}
 			})
@@ -108,6 +112,11 @@ func describeContact() *object {
 }
 
 func describeMethod() *object {
+	of := func(s *Server, account string, each func(any)) {
+		for _, id := range s.methodsOf[account] {
+			each(s.methods[id])
+		}
+	}
 	return &object{
 		name: "PaymentMethod", label: "paymentmethod", zero: &PaymentMethod{},
 		filterable: set("id", "accountid", "updateddate", "createddate", "type", "paymentmethodstatus", "active", "creditcardtype"),
@@ -141,11 +150,10 @@ func describeMethod() *object {
 		),
 		rows: func(s *Server, each func(any)) {
 			for _, account := range s.accountOrder {
-				for _, id := range s.methodsOf[account] {
-					each(s.methods[id])
-				}
+				of(s, account, each)
 			}
 		},
+		byAccount: of,
 		byKey: func(s *Server, key string) any {
 			if p := s.methods[key]; p != nil {
 				return p
@@ -201,6 +209,9 @@ func (s *Server) describeSubscription() *object {
 		custom: func(r any) map[string]any { return r.(*Subscription).CustomFields },
 		rows: func(s *Server, each func(any)) {
 			s.eachVersion(func(v *Subscription) { each(v) })
+		},
+		byAccount: func(s *Server, account string, each func(any)) {
+			s.eachVersionOf(account, func(v *Subscription) { each(v) })
 		},
 		byKey: func(s *Server, key string) any {
 			if sub := s.latest(key); sub != nil {

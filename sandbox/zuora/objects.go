@@ -22,6 +22,7 @@ type object struct {
 	rows       func(s *Server, each func(rec any))
 	byKey      func(s *Server, key string) any // nil when there is none
 	zero       any                             // an empty record
+	byAccount  func(s *Server, account string, each func(rec any))
 }
 
 // field is one column. get returns a string, bool, int, float64, json.Number,
@@ -65,17 +66,11 @@ func (s *Server) describe() map[string]*object {
 			return one(s.methods[r.(*Account).DefaultPaymentMethodID])
 		}},
 		"paymentmethods": {"paymentMethods", true, method, func(s *Server, r any) (out []any) {
-			for _, id := range s.methodsOf[r.(*Account).ID] {
-				out = append(out, s.methods[id])
-			}
+			method.byAccount(s, r.(*Account).ID, func(p any) { out = append(out, p) })
 			return out
 		}},
 		"subscriptions": {"subscriptions", true, sub, func(s *Server, r any) (out []any) {
-			for _, number := range s.subsOfAccount[r.(*Account).ID] {
-				for _, v := range s.visible(number) {
-					out = append(out, v)
-				}
-			}
+			sub.byAccount(s, r.(*Account).ID, func(v any) { out = append(out, v) })
 			return out
 		}},
 	}
@@ -131,10 +126,14 @@ func (s *Server) visible(number string) []*Subscription {
 
 func (s *Server) eachVersion(do func(*Subscription)) {
 	for _, account := range s.accountOrder {
-		for _, number := range s.subsOfAccount[account] {
-			for _, v := range s.visible(number) {
-				do(v)
-			}
+		s.eachVersionOf(account, do)
+	}
+}
+
+func (s *Server) eachVersionOf(account string, do func(*Subscription)) {
+	for _, number := range s.subsOfAccount[account] {
+		for _, v := range s.visible(number) {
+			do(v)
 		}
 	}
 }

@@ -172,24 +172,15 @@ func (s *Server) queryList(o *object, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Only the rows of this page are kept sorted, one more to know that there is
-	// a next one.
-	var rows []any
-	o.rows(s, func(rec any) {
-		if !keep(rec) || after != nil && order.compare(order.of(rec), *after) <= 0 {
-			return
-		}
-		at, _ := slices.BinarySearchFunc(rows, order.of(rec), func(have any, p position) int {
-			return order.compare(order.of(have), p)
+	rows := order.first(v.pageSize+1, after, func(each func(any)) {
+		s.candidates(o, q["filter[]"], func(rec any) {
+			if keep(rec) {
+				each(rec)
+			}
 		})
-		if at > v.pageSize {
-			return
-		}
-		rows = slices.Insert(rows, at, rec)
-		rows = rows[:min(len(rows), v.pageSize+1)]
 	})
 	out := fields{}
-	if len(rows) > v.pageSize {
+	if len(rows) > v.pageSize { // one more than the page: there is a next one
 		rows = rows[:v.pageSize]
 		out["nextPage"] = order.cursor(rows[len(rows)-1])
 	}
@@ -232,8 +223,35 @@ func (o order) of(rec any) position {
 	return position{o.key.get(rec), id}
 }
 
+// first returns the n first records after a position. It keeps no more than
+// those sorted, since a sweep asks this of every record for every page.
+func (o order) first(n int, after *position, walk func(each func(any))) []any {
+	type kept struct {
+		position
+		rec any
+	}
+	var rows []kept
+	walk(func(rec any) {
+		p := o.of(rec)
+		if after != nil && o.compare(p, *after) <= 0 || len(rows) == n && o.compare(p, rows[n-1].position) >= 0 {
+			return
+		}
+		at, _ := slices.BinarySearchFunc(rows, p, func(have kept, p position) int { return o.compare(have.position, p) })
+		rows = slices.Insert(rows, at, kept{p, rec})
+		rows = rows[:min(len(rows), n)]
+	})
+	out := make([]any, len(rows))
+	for i, r := range rows {
+		out[i] = r.rec
+	}
+	return out
+}
+
 func (o order) compare(a, b position) int {
-	c := cmp.Or(compare(a.key, b.key), cmp.Compare(a.id, b.id))
+	c := compare(a.key, b.key)
+	if c == 0 {
+		c = cmp.Compare(a.id, b.id)
+	}
 	if o.asc {
 		return c
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -34,6 +35,8 @@ type state struct {
 	methodsOf     map[string][]string
 	orders        map[string][]*Order // by subscription number, oldest first
 	customFields  map[string]bool     // "Account.Name__c": set on some object once
+	notText       map[string]bool     // lower-case account fields that had other values than text
+	byText        index
 }
 
 func newState(seed uint64) *state {
@@ -49,6 +52,8 @@ func newState(seed uint64) *state {
 		methodsOf:     map[string][]string{},
 		orders:        map[string][]*Order{},
 		customFields:  map[string]bool{},
+		notText:       map[string]bool{},
+		byText:        index{},
 	}
 }
 
@@ -81,8 +86,11 @@ func (st *state) next() int {
 // note remembers that custom fields exist, so that a filter on a field that
 // exists but is not indexed can be told from a misspelt one.
 func (st *state) note(object string, fields map[string]any) {
-	for name := range fields {
+	for name, v := range fields {
 		st.customFields[object+"."+name] = true
+		if _, text := v.(string); object == "Account" && v != nil && !text {
+			st.notText[strings.ToLower(name)] = true
+		}
 	}
 }
 
@@ -123,6 +131,9 @@ func (s *Server) AddAccount(a Account) (Account, error) {
 	}
 	s.note("Account", a.CustomFields)
 	s.accounts[a.ID] = &a
+	s.byText.add("id", a.ID, a.ID)
+	s.byText.add("accountnumber", a.Number, a.ID)
+	s.byText.move(a.ID, nil, a.CustomFields)
 	s.accountByNum[a.Number] = a.ID
 	s.accountOrder = append(s.accountOrder, a.ID)
 	return a.clone(), nil
@@ -142,7 +153,8 @@ func (s *Server) adopt(c *Contact, account string, now time.Time) {
 // UpdateAccount lets change edit an account and its contacts. What did not
 // change keeps its update time: an edited contact does not touch its account's
 // (zuora-stripe.md Z6), and an edit without effect raises no callout. ID,
-// Number and the times cannot be edited.
+// Number and the times cannot be edited. The tenant is locked while change
+// runs, here and in the other methods that take a function.
 func (s *Server) UpdateAccount(id string, change func(*Account)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,6 +192,7 @@ func (s *Server) UpdateAccount(id string, change func(*Account)) error {
 		s.note("Account", a.CustomFields)
 	}
 	s.accounts[id] = &a
+	s.byText.move(id, old.CustomFields, a.CustomFields)
 	switch {
 	case account:
 		s.announce(EventAccountEdited, id, "")
