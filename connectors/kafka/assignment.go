@@ -33,6 +33,8 @@ type lane struct {
 	manual bool // committed by CommitWithMetadata only
 
 	committed int64 // by this generation or found at its start; -1: never
+	metadata  string
+	unsure    bool // the last commit failed, and may have arrived all the same
 	rebuilds  int
 	fetched   time.Time // the last answer to a fetch
 }

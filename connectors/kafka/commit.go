@@ -28,6 +28,11 @@ func (g *Generation) commit(ctx context.Context, items []commitItem) error {
 	case <-ctx.Done():
 		return fmt.Errorf("commit for group %s: %w", g.group, ctx.Err())
 	}
+	return g.commitAlone(ctx, items)
+}
+
+// commitAlone is commit for the holder of the committing token.
+func (g *Generation) commitAlone(ctx context.Context, items []commitItem) error {
 	if g.over.Load() {
 		return fmt.Errorf("commit for group %s as generation %d: %w", g.group, g.id, ErrGenerationEnded)
 	}
@@ -38,11 +43,21 @@ func (g *Generation) commit(ctx context.Context, items []commitItem) error {
 	// One deadline of its own for all tries: see CommitWithMetadata.
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.consumer.commitLimit())
 	defer cancel()
+	var asked time.Time
 	for pause := 20 * time.Millisecond; ; pause *= 2 {
+		asked = time.Now()
 		err = g.sendCommit(own, items)
 		if err == nil || stale(err) || !temporary(err) || ctx.Err() != nil || !sleep(own, pause) {
 			break
 		}
+	}
+	for _, it := range items {
+		it.part.mu.Lock()
+		it.lane.unsure = err != nil
+		if err == nil {
+			it.lane.committed, it.lane.metadata = it.Offset, it.Metadata
+		}
+		it.part.mu.Unlock()
 	}
 	if stale(err) {
 		g.fence(err)
@@ -51,12 +66,31 @@ func (g *Generation) commit(ctx context.Context, items []commitItem) error {
 	if err != nil {
 		return fmt.Errorf("commit for group %s as generation %d: %w", g.group, g.id, err)
 	}
-	for _, it := range items {
-		it.part.mu.Lock()
-		it.lane.committed = it.Offset
-		it.part.mu.Unlock()
-	}
+	g.confirmed.Store(&asked)
 	return nil
+}
+
+// proof lists a commit that changes nothing: what is due, or else what some
+// partition has committed already, which the broker answers by the same rules.
+func (g *Generation) proof() []commitItem {
+	var items []commitItem
+	for _, a := range g.parts {
+		items = append(items, a.due()...)
+	}
+	for _, a := range g.parts {
+		a.mu.Lock()
+		for _, l := range a.lanes {
+			switch {
+			case len(items) > 0:
+			case !l.manual:
+				items = append(items, commitItem{part: a, lane: l, Commit: Commit{Offset: l.track.low}, explicit: true})
+			case !l.unsure: // else the broker may have more than we know, and it would go back
+				items = append(items, commitItem{part: a, lane: l, Commit: Commit{Offset: l.committed, Metadata: l.metadata}, explicit: true})
+			}
+		}
+		a.mu.Unlock()
+	}
+	return items
 }
 
 // allowed applies the monotonic guard.

@@ -28,7 +28,6 @@ type Generation struct {
 	fenceOnce  sync.Once
 	over       atomic.Bool
 	committing chan struct{} // holds a token while a commit is on its way
-	checking   chan struct{} // and while a check is
 	confirmed  atomic.Pointer[time.Time]
 }
 
@@ -58,40 +57,41 @@ func (g *Generation) Ending() <-chan struct{} { return g.ending }
 // Check returns nil when the coordinator still takes this member for the owner of
 // its partitions, which it also does during the hand-over. It is meant to be
 // called right before each write: an answer counts for CheckAge, which is a
-// small part of the session, so most calls cost nothing, and a process that was
-// frozen in between asks again. An ErrGenerationEnded means: do not write, others
-// may. Any other error means that nobody could be asked: do not write either.
+// small part of the session, and every commit brings one, so most calls cost
+// nothing, and a process that was frozen in between asks again. An
+// ErrGenerationEnded means: do not write, others may. Any other error means that
+// nobody could be asked: do not write either.
+//
+// It asks with a commit that changes nothing. kafka-go's Client.Heartbeat would
+// be lighter and cannot be used: it reads the error code where the throttle time
+// is, so every answer looks good, and does not go to the coordinator.
 func (g *Generation) Check(ctx context.Context) error {
 	if g.over.Load() {
-		return fmt.Errorf("check generation %d of group %s: %w", g.id, g.group, ErrGenerationEnded)
+		return g.checkError(ErrGenerationEnded)
 	}
 	if g.fresh() {
 		return nil
 	}
 	select {
-	case g.checking <- struct{}{}:
-		defer func() { <-g.checking }()
+	case g.committing <- struct{}{}:
+		defer func() { <-g.committing }()
 	case <-ctx.Done():
-		return fmt.Errorf("check generation %d of group %s: %w", g.id, g.group, ctx.Err())
+		return g.checkError(ctx.Err())
 	}
 	if g.fresh() { // somebody else has asked meanwhile
 		return nil
 	}
-	asked := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, g.consumer.client.cfg.RequestTimeout)
-	defer cancel()
-	res, err := g.consumer.client.control().Heartbeat(ctx, &kafkago.HeartbeatRequest{GroupID: g.group, GenerationID: g.id, MemberID: g.member})
-	if err == nil {
-		err = res.Error
+	items := g.proof()
+	if len(items) == 0 {
+		return g.checkError(errors.New("the last commit had no answer: commit again"))
 	}
-	switch {
-	case err == nil, errors.Is(err, kafkago.RebalanceInProgress): // the barrier waits for us
-		g.confirmed.Store(&asked)
-		return nil
-	case stale(err):
-		g.fence(err)
-		err = errors.Join(ErrStale, err)
+	if err := g.commitAlone(ctx, items); err != nil {
+		return g.checkError(err)
 	}
+	return nil
+}
+
+func (g *Generation) checkError(err error) error {
 	return fmt.Errorf("check generation %d of group %s: %w", g.id, g.group, err)
 }
 
@@ -137,7 +137,7 @@ func (c *Consumer) newGeneration(ctx context.Context, kg *kafkago.Generation) (*
 	g := &Generation{
 		consumer: c, id: kg.ID, group: kg.GroupID, member: kg.MemberID, total: c.total,
 		ending: make(chan struct{}), fenced: make(chan struct{}),
-		committing: make(chan struct{}, 1), checking: make(chan struct{}, 1),
+		committing: make(chan struct{}, 1),
 	}
 	topics := map[string][]int{}
 	for topic, parts := range kg.Assignments {
@@ -159,7 +159,7 @@ func (c *Consumer) newGeneration(ctx context.Context, kg *kafkago.Generation) (*
 			l := &lane{topic: topic, start: Commit{Offset: -1}, committed: -1, space: make(chan struct{}, 1)}
 			a.lanes = append(a.lanes, l)
 			if have, ok := commits[topic][index]; ok {
-				l.start, l.committed = have, have.Offset
+				l.start, l.committed, l.metadata = have, have.Offset, have.Metadata
 				l.track.reset(have.Offset)
 				continue
 			}

@@ -130,7 +130,6 @@ func (r *consumerRun) stop() error {
 	return r.err
 }
 
-
 func consume(t *testing.T, c *Client, cfg ConsumerConfig, h Handler) *consumerRun {
 	t.Helper()
 	seen := &notices{}

@@ -139,6 +139,9 @@ func (c *Client) fetchCommits(ctx context.Context, group string, topics map[stri
 		if err != nil {
 			return coordinatorError(err)
 		}
+		if errors.Is(res.Error, kafkago.GroupIdNotFound) { // nobody ever joined
+			return nil
+		}
 		if res.Error != nil {
 			return res.Error
 		}
