@@ -1,8 +1,16 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"hotsync/event"
 )
@@ -83,4 +91,109 @@ type PartitionStats struct {
 	// Lag is how long the oldest message that is not a committed row has been
 	// waiting, by the time Kafka gave it; 0 when there is none.
 	Lag time.Duration
+}
+
+// Validate reports everything that is wrong with c, as one joined error.
+func (c LoaderConfig) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("clickhouse loader: "+format, args...))
+	}
+	if c.Store == nil {
+		bad("no store is given")
+	}
+	if c.Group == "" || strings.ContainsAny(c.Group, "/ ") {
+		bad("group %q: want a name without slashes and blanks: it is part of deduplication tokens", c.Group)
+	}
+	if c.Into != Events && c.Into != DeadLetters {
+		bad("into is %d: want Events or DeadLetters", c.Into)
+	}
+	if c.Into == Events && c.Reject == nil {
+		bad("no reject function is given: bad messages need somewhere to go")
+	}
+	if c.BatchRows < 0 || c.BatchRows > 1_000_000 {
+		bad("batch_rows is %d: want 1 to 1,000,000: a batch is one block and a larger block is split by the server", c.BatchRows)
+	}
+	if c.BatchBytes < 0 || c.MemoryBytes < 0 {
+		bad("batch_bytes and memory_bytes must not be negative")
+	}
+	if c.Flush < 0 || c.StopTimeout < 0 || c.MinBackoff < 0 || c.MaxBackoff < 0 {
+		bad("flush, stop_timeout and the back-offs must not be negative")
+	}
+	return errors.Join(errs...)
+}
+
+func (c LoaderConfig) withDefaults() LoaderConfig {
+	c.BatchRows = cmp.Or(c.BatchRows, 10_000)
+	c.BatchBytes = cmp.Or(c.BatchBytes, 8<<20)
+	c.Flush = cmp.Or(c.Flush, time.Second)
+	c.MemoryBytes = cmp.Or(c.MemoryBytes, 32<<20)
+	c.StopTimeout = cmp.Or(c.StopTimeout, 5*time.Second)
+	c.MinBackoff = cmp.Or(c.MinBackoff, 100*time.Millisecond)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 30*time.Second)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Loader makes the messages of a topic rows of a table, each exactly once.
+//
+// Before a batch is inserted, which messages it holds and a hash of its rows
+// are committed with the unchanged offset; after it, the next offset is. A
+// loader that finds such an entry when it starts builds the very same batch
+// again, looks which of its rows are in the table, and inserts the rest under
+// the very same token. So a batch may be closed by a timer and is still exactly
+// once, and neither a short memory for tokens nor a long outage matters.
+type Loader struct {
+	cfg     LoaderConfig
+	memory  *semaphore.Weighted
+	batches sync.Pool
+
+	mu    sync.Mutex
+	stats LoaderStats
+	parts map[*run]PartitionStats
+	ages  map[*run]time.Time // Kafka's time of the oldest message without a row
+}
+
+// NewLoader returns a Loader, or everything that is wrong with cfg. It starts
+// nothing.
+func NewLoader(cfg LoaderConfig) (*Loader, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	return &Loader{
+		cfg:     cfg,
+		memory:  semaphore.NewWeighted(int64(cfg.MemoryBytes)),
+		batches: sync.Pool{New: func() any { return newBatch(cfg.Into) }},
+		parts:   map[*run]PartitionStats{},
+		ages:    map[*run]time.Time{},
+	}, nil
+}
+
+// Stats returns what the loader did so far.
+func (l *Loader) Stats() LoaderStats {
+	now := l.cfg.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.stats
+	out.Partitions = make([]PartitionStats, 0, len(l.parts))
+	for r, p := range l.parts {
+		if oldest := l.ages[r]; !oldest.IsZero() && p.Read > p.Next {
+			p.Lag = max(0, now.Sub(oldest))
+		}
+		out.Partitions = append(out.Partitions, p)
+	}
+	slices.SortFunc(out.Partitions, func(a, b PartitionStats) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return out
+}
+
+// count changes the counters.
+func (l *Loader) count(f func(*LoaderStats)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(&l.stats)
 }
