@@ -1,6 +1,7 @@
 package stripe
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -30,13 +31,8 @@ type param struct {
 
 // with returns p and what is in more.
 func (p params) with(more params) params {
-	out := params{}
-	for k, v := range p {
-		out[k] = v
-	}
-	for k, v := range more {
-		out[k] = v
-	}
+	out := maps.Clone(p)
+	maps.Copy(out, more)
 	return out
 }
 
