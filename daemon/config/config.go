@@ -9,199 +9,206 @@ import (
 
 // Config is the whole file. Durations are written as Go writes them (250ms,
 // 10m, 1h), sizes in bytes.
+//
+// The tags of the fields are the file's only description: yaml names the key,
+// doc says what it is for (the JSON schema shows it), enum lists the words it
+// may be, min and max bound it.
 type Config struct {
-	Kafka      Kafka      `yaml:"kafka"`
-	ClickHouse ClickHouse `yaml:"clickhouse"`
-	Embedded   Embedded   `yaml:"embedded"`
-	Login      Login      `yaml:"login"`
-	Stripe     Stripe     `yaml:"stripe"`
-	Zuora      Zuora      `yaml:"zuora"`
-	Limio      Limio      `yaml:"limio"`
-	Reconcile  Reconcile  `yaml:"reconcile"`
-	Workers    Workers    `yaml:"workers"`
-	Retry      Retry      `yaml:"retry"`
-	Events     Events     `yaml:"events"`
-	HTTP       HTTP       `yaml:"http"`
-	Log        Log        `yaml:"log"`
+	Kafka      Kafka      `yaml:"kafka" doc:"The Kafka cluster, and the names of topics."`
+	ClickHouse ClickHouse `yaml:"clickhouse" doc:"Where event rows go."`
+	Embedded   Embedded   `yaml:"embedded" doc:"The one-machine default, for whichever of Kafka and ClickHouse is not configured."`
+	Login      Login      `yaml:"login" doc:"Hot sync: which logins are believed, and which claims name a Zuora account."`
+	Stripe     Stripe     `yaml:"stripe" doc:"Stripe webhooks and the read client."`
+	Zuora      Zuora      `yaml:"zuora" doc:"The Zuora read client."`
+	Limio      Limio      `yaml:"limio" doc:"The Limio read and write client."`
+	Reconcile  Reconcile  `yaml:"reconcile" doc:"How differences are judged and written."`
+	Workers    Workers    `yaml:"workers" doc:"How many syncs run at once and how triggers merge."`
+	Retry      Retry      `yaml:"retry" doc:"What happens to work that failed for a passing reason."`
+	Events     Events     `yaml:"events" doc:"What the log of events holds."`
+	HTTP       HTTP       `yaml:"http" doc:"The listener for health and metrics."`
+	Log        Log        `yaml:"log" doc:"The daemon's own log: JSON on standard error."`
 }
 
 // Kafka is the cluster, and the names of the topics.
 type Kafka struct {
-	Brokers  []string `yaml:"brokers"` // empty: the embedded broker
-	ClientID string   `yaml:"client_id"`
-	TLS      TLS      `yaml:"tls"`
-	SASL     SASL     `yaml:"sasl"`
+	Brokers  []string `yaml:"brokers" doc:"host:port of at least one broker. Empty: the embedded broker."`
+	ClientID string   `yaml:"client_id" doc:"Names this process in the broker's logs and quotas."`
+	TLS      TLS      `yaml:"tls" doc:"How connections to the brokers are encrypted."`
+	SASL     SASL     `yaml:"sasl" doc:"Who hotsync is to Kafka."`
 
-	LoginTopic  string `yaml:"login_topic"`
-	StripeTopic string `yaml:"stripe_topic"`
-	Prefix      string `yaml:"prefix"`      // of hotsync's own topics and groups: hotsync
-	Partitions  int    `yaml:"partitions"`  // of triggers and state
-	Replication int    `yaml:"replication"` // of topics that hotsync makes
+	LoginTopic  string `yaml:"login_topic" doc:"The topic with login messages."`
+	StripeTopic string `yaml:"stripe_topic" doc:"The topic with Stripe webhooks."`
+	Prefix      string `yaml:"prefix" doc:"Begins the names of hotsync's own topics and groups."`
+	Partitions  int    `yaml:"partitions" min:"1" max:"10000" doc:"Partitions of hotsync's own topics. It cannot be changed once they exist."`
+	Replication int    `yaml:"replication" min:"0" max:"32767" doc:"Copies of topics that hotsync makes. 0: the cluster's default. Always 1 on the embedded broker."`
 
-	SessionTimeout    time.Duration `yaml:"session_timeout"`
-	RebalanceTimeout  time.Duration `yaml:"rebalance_timeout"`
-	HeartbeatInterval time.Duration `yaml:"heartbeat_interval"`
+	SessionTimeout    time.Duration `yaml:"session_timeout" min:"1s" max:"1h" doc:"A member that was silent for this long loses its partitions."`
+	RebalanceTimeout  time.Duration `yaml:"rebalance_timeout" min:"1s" max:"1h" doc:"How long the group waits for a member to hand over."`
+	HeartbeatInterval time.Duration `yaml:"heartbeat_interval" min:"100ms" max:"1h" doc:"How often a member says that it lives; at most a third of session_timeout."`
 }
 
 // TLS says how connections are encrypted.
 type TLS struct {
-	Enabled    bool   `yaml:"enabled"`
-	CAFile     string `yaml:"ca_file"`
-	CertFile   string `yaml:"cert_file"`
-	KeyFile    string `yaml:"key_file"`
-	ServerName string `yaml:"server_name"`
+	Enabled    bool   `yaml:"enabled" doc:"Whether connections are encrypted."`
+	CAFile     string `yaml:"ca_file" doc:"The authorities to trust, in PEM. Empty: those of the system."`
+	CertFile   string `yaml:"cert_file" doc:"The client certificate, in PEM; with key_file."`
+	KeyFile    string `yaml:"key_file" doc:"The key of the client certificate, in PEM; with cert_file."`
+	ServerName string `yaml:"server_name" doc:"Replaces the host name of the address when the server's certificate is verified."`
 }
 
 // SASL says who hotsync is to Kafka.
 type SASL struct {
-	Mechanism string `yaml:"mechanism"` // plain, scram-sha-256, scram-sha-512
-	Username  string `yaml:"username"`
-	Password  Ref    `yaml:"password"`
+	Mechanism string `yaml:"mechanism" enum:",plain,scram-sha-256,scram-sha-512" doc:"How hotsync shows who it is. Empty: not at all."`
+	Username  string `yaml:"username" doc:"The user's name."`
+	Password  Ref    `yaml:"password" doc:"The user's password."`
 }
 
 // ClickHouse is where event rows go.
 type ClickHouse struct {
-	Addr          []string      `yaml:"addr"` // empty: the embedded engine
-	Database      string        `yaml:"database"`
-	Username      string        `yaml:"username"`
-	Password      Ref           `yaml:"password"`
-	TLS           TLS           `yaml:"tls"`
-	Cluster       string        `yaml:"cluster"`
-	RetentionDays int           `yaml:"retention_days"`
-	BatchRows     int           `yaml:"batch_rows"`
-	BatchBytes    int           `yaml:"batch_bytes"`
-	Flush         time.Duration `yaml:"flush"`
+	Addr          []string      `yaml:"addr" doc:"host:port of the native protocol; the first that answers is used. Empty: the embedded engine."`
+	Database      string        `yaml:"database" doc:"The database for hotsync's tables; it is created when missing."`
+	Username      string        `yaml:"username" doc:"The user's name."`
+	Password      Ref           `yaml:"password" doc:"The user's password."`
+	TLS           TLS           `yaml:"tls" doc:"How connections to ClickHouse are encrypted."`
+	Cluster       string        `yaml:"cluster" doc:"The cluster (of one shard) that tables are created on and replicated in. Empty: one server."`
+	RetentionDays int           `yaml:"retention_days" min:"0" max:"36500" doc:"How long rows are kept. 0: for ever."`
+	BatchRows     int           `yaml:"batch_rows" min:"1" max:"1000000" doc:"Rows of one insert, at most."`
+	BatchBytes    int           `yaml:"batch_bytes" min:"1024" max:"1073741824" doc:"Bytes of one insert, at most."`
+	Flush         time.Duration `yaml:"flush" min:"10ms" max:"5m" doc:"How long a row waits for others, at most."`
 }
 
 // Embedded is the one-machine default, used for whichever of Kafka and
 // ClickHouse is not configured.
 type Embedded struct {
-	DataDir  string `yaml:"data_dir"`
-	CacheDir string `yaml:"cache_dir"` // of the fetched ClickHouse engine; empty: the user's cache folder
+	DataDir  string `yaml:"data_dir" doc:"The folder for what the embedded broker and engine keep."`
+	CacheDir string `yaml:"cache_dir" doc:"The folder for the fetched ClickHouse engine. Empty: HOTSYNC_CACHE, or the user's cache folder."`
 }
 
 // Login is hot sync: what a login message must look like to be believed, and
 // which claims name a Zuora account.
 type Login struct {
-	Enabled   bool       `yaml:"enabled"` // the main toggle
-	Providers []Provider `yaml:"providers"`
-	MaxBytes  int        `yaml:"max_bytes"`
+	Enabled      bool       `yaml:"enabled" doc:"The main toggle of hot sync. Off: logins are read and ignored."`
+	Providers    []Provider `yaml:"providers" doc:"The identity providers whose logins are followed."`
+	SourceHeader string     `yaml:"source_header" doc:"The Kafka header that says who caused a login, such as shop."`
+	MaxBytes     int        `yaml:"max_bytes" min:"1024" max:"104857600" doc:"Bytes of a login message, at most."`
 }
 
 // Provider is an identity provider.
 type Provider struct {
-	Name          string        `yaml:"name"`
-	Issuer        string        `yaml:"issuer"`
-	Audience      []string      `yaml:"audience"`
-	JWKSURL       string        `yaml:"jwks_url"`
-	JWKSFile      string        `yaml:"jwks_file"`
-	ClockSkew     time.Duration `yaml:"clock_skew"`
-	TrustedClaims bool          `yaml:"trusted_claims"`
-	Claims        []Claim       `yaml:"claims"`
+	Name          string        `yaml:"name" doc:"What messages call it in their field provider."`
+	Issuer        string        `yaml:"issuer" doc:"What its tokens have as iss."`
+	Audience      []string      `yaml:"audience" doc:"Client ids; a token must have one of them as aud."`
+	JWKSURL       string        `yaml:"jwks_url" doc:"Where its public keys are read; or jwks_file."`
+	JWKSFile      string        `yaml:"jwks_file" doc:"A file with its public keys; or jwks_url."`
+	ClockSkew     time.Duration `yaml:"clock_skew" min:"0s" max:"1h" doc:"Leeway for the times in a token. 0s: one minute."`
+	TrustedClaims bool          `yaml:"trusted_claims" doc:"Believe the claims of a message without a token: whoever can write to the topic can name any account."`
+	Claims        []Claim       `yaml:"claims" doc:"Which claims name a Zuora account."`
 }
 
 // Claim is one identity claim.
 type Claim struct {
-	Claim       string `yaml:"claim"`
-	Service     string `yaml:"service"`
-	Issuer      string `yaml:"issuer"`
-	Type        string `yaml:"type"`
-	Lookup      bool   `yaml:"account_lookup"`
-	LookupField string `yaml:"account_lookup_field"`
+	Claim       string `yaml:"claim" doc:"The claim's name, or a dotted path to it."`
+	Service     string `yaml:"service" doc:"Must be zuora, or the claim is not detected."`
+	Issuer      string `yaml:"issuer" doc:"Must be zuora, or the claim is not detected."`
+	Type        string `yaml:"type" doc:"Must be account, or the claim is not detected."`
+	Lookup      bool   `yaml:"account_lookup" doc:"Look the value up in account_lookup_field; else the value is the Zuora account id."`
+	LookupField string `yaml:"account_lookup_field" doc:"A custom field of the Zuora account, such as LimioExternalId__c."`
 }
 
 // Stripe is the webhook consumer and the read client.
 type Stripe struct {
-	Enabled        bool              `yaml:"enabled"`
-	APIKey         Ref               `yaml:"api_key"`
-	BaseURL        string            `yaml:"base_url"`
-	WebhookSecrets []Ref             `yaml:"webhook_secrets"`
-	Signature      string            `yaml:"signature"` // required, if_present, off
-	Tolerance      time.Duration     `yaml:"signature_tolerance"`
-	IgnoreTypes    []string          `yaml:"ignore_types"`
-	SourceKeys     []string          `yaml:"metadata_source_keys"`
-	LinkKeys       []string          `yaml:"metadata_link_keys"`
-	CardFrom       string            `yaml:"card_from"`
-	Statuses       map[string]string `yaml:"statuses"`
-	MaxBytes       int               `yaml:"max_bytes"`
-	Timeout        time.Duration     `yaml:"timeout"`
-	MaxInFlight    int               `yaml:"max_in_flight"`
+	Enabled        bool              `yaml:"enabled" doc:"Whether Stripe is followed."`
+	APIKey         Ref               `yaml:"api_key" doc:"A secret or restricted key (sk_… or rk_…) that may read customers, subscriptions, schedules, invoices and payment methods."`
+	BaseURL        string            `yaml:"base_url" doc:"Where Stripe's API is."`
+	WebhookSecrets []Ref             `yaml:"webhook_secrets" doc:"Signing secrets (whsec_…); any of them may have signed."`
+	Signature      string            `yaml:"signature" enum:",required,if_present,off" doc:"What becomes of webhooks without a valid signature. Empty: required with webhook_secrets, off without."`
+	Tolerance      time.Duration     `yaml:"signature_tolerance" min:"0s" max:"720h" doc:"How old a signature may be when the message reached Kafka. 0s: any age."`
+	IgnoreTypes    []string          `yaml:"ignore_types" doc:"Event types to leave alone: exact, or a prefix that ends in a star."`
+	SourceHeader   string            `yaml:"source_header" doc:"The Kafka header that says who caused a change, such as shop."`
+	SourceKeys     []string          `yaml:"metadata_source_keys" doc:"Metadata keys that say who caused a change made over the API; the first one present wins."`
+	LinkKeys       []string          `yaml:"metadata_link_keys" doc:"Metadata keys of a subscription that hold its Limio id."`
+	CardFrom       string            `yaml:"card_from" enum:"customer,subscription_first" doc:"Whose card Limio shows: the customer's default, or the subscription's own first."`
+	Statuses       map[string]string `yaml:"statuses" doc:"Overrides of what a Stripe status is in Limio: active, cancelled or leave."`
+	MaxBytes       int               `yaml:"max_bytes" min:"1024" max:"104857600" doc:"Bytes of a webhook message, at most."`
+	Timeout        time.Duration     `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
+	MaxInFlight    int               `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process."`
 }
 
 // Zuora is the read client.
 type Zuora struct {
-	Enabled      bool          `yaml:"enabled"`
-	BaseURL      string        `yaml:"base_url"` // a URL, or a name such as eu, us1, us1-sandbox
-	ClientID     string        `yaml:"client_id"`
-	ClientSecret Ref           `yaml:"client_secret"`
-	Version      string        `yaml:"version"`
-	Lookup       string        `yaml:"lookup"` // object_query, zoql
-	EntityID     string        `yaml:"entity_id"`
-	OrgIDs       string        `yaml:"org_ids"`
-	Timeout      time.Duration `yaml:"timeout"`
-	MaxInFlight  int           `yaml:"max_in_flight"`
+	Enabled      bool          `yaml:"enabled" doc:"Whether Zuora accounts are followed."`
+	BaseURL      string        `yaml:"base_url" doc:"The URL of the tenant's REST API, or a name such as eu, us1, us1-sandbox."`
+	ClientID     string        `yaml:"client_id" doc:"The OAuth client's id."`
+	ClientSecret Ref           `yaml:"client_secret" doc:"The OAuth client's secret."`
+	Version      string        `yaml:"version" doc:"The version of the API (Zuora-Version)."`
+	Lookup       string        `yaml:"lookup" enum:"object_query,zoql" doc:"How an account is found by a custom field: object_query needs an indexed field, zoql takes any and costs one call more."`
+	EntityID     string        `yaml:"entity_id" doc:"Zuora-Entity-Ids, for multi-entity tenants."`
+	OrgIDs       string        `yaml:"org_ids" doc:"Zuora-Org-Ids, for multi-org tenants."`
+	TimeZone     string        `yaml:"time_zone" doc:"The tenant's time zone, in which Zuora dates its orders, such as Europe/London."`
+	Timeout      time.Duration `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
+	MaxInFlight  int           `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process. Zuora's limit is shared with every other client of the tenant."`
 }
 
 // Limio is the read and write client.
 type Limio struct {
-	BaseURL      string        `yaml:"base_url"`
-	ClientID     string        `yaml:"client_id"`
-	ClientSecret Ref           `yaml:"client_secret"`
-	Scope        string        `yaml:"scope"`
-	Timeout      time.Duration `yaml:"timeout"`
-	MaxInFlight  int           `yaml:"max_in_flight"`
+	BaseURL      string        `yaml:"base_url" doc:"The tenant's address, such as https://acme.prod.limio.com, without /api."`
+	ClientID     string        `yaml:"client_id" doc:"The OAuth client's id."`
+	ClientSecret Ref           `yaml:"client_secret" doc:"The OAuth client's secret."`
+	Scope        string        `yaml:"scope" doc:"The OAuth scope to ask for. Empty: Limio's own choice."`
+	Timeout      time.Duration `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
+	MaxInFlight  int           `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process."`
 }
 
 // Reconcile is how differences are judged and written.
 type Reconcile struct {
-	Mode    string   `yaml:"mode"`    // write, observe
-	Observe []string `yaml:"observe"` // keys (patterns) that are only observed in mode write
-	Verify  string   `yaml:"verify"`  // fingerprint, full
-	Loop    Loop     `yaml:"loop"`
+	Mode    string   `yaml:"mode" enum:"write,observe" doc:"write: Limio is changed. observe: what would change is recorded, nothing is written."`
+	Observe []string `yaml:"observe" doc:"Keys (patterns with * and ?) that are only observed in mode write."`
+	Verify  string   `yaml:"verify" enum:"fingerprint,full" doc:"fingerprint: Limio is not read when it was last seen to hold what is wanted. full: it is read every time."`
+	Loop    Loop     `yaml:"loop" doc:"Loop prevention."`
 }
 
 // Loop is loop prevention.
 type Loop struct {
-	Origins   []string      `yaml:"origins"`
-	Settle    time.Duration `yaml:"settle"`
-	MaxWrites int           `yaml:"max_writes"`
-	Window    time.Duration `yaml:"window"`
+	Origins   []string      `yaml:"origins" doc:"Sources whose changes Limio itself started; they are left alone while they settle."`
+	Settle    time.Duration `yaml:"settle" min:"0s" max:"24h" doc:"How long a change that Limio started is left alone."`
+	MaxWrites int           `yaml:"max_writes" min:"1" max:"10000" doc:"Syncs that may write to one key within window."`
+	Window    time.Duration `yaml:"window" min:"1s" max:"24h" doc:"See max_writes."`
 }
 
 // Workers is how many syncs run at once and how triggers merge.
 type Workers struct {
-	Concurrency  int           `yaml:"concurrency"`
-	Coalesce     time.Duration `yaml:"coalesce"`      // how long a webhook waits for its siblings
-	InHand       int           `yaml:"in_hand"`       // triggers read ahead, per partition
-	DrainTimeout time.Duration `yaml:"drain_timeout"` // for work in hand when a partition is handed over
-	StopTimeout  time.Duration `yaml:"stop_timeout"`  // for a graceful stop
+	Concurrency  int           `yaml:"concurrency" min:"1" max:"4096" doc:"Syncs at one time."`
+	Coalesce     time.Duration `yaml:"coalesce" min:"0s" max:"5m" doc:"How long a webhook waits for its siblings."`
+	InHand       int           `yaml:"in_hand" min:"1" max:"1000000" doc:"Triggers read ahead, for each partition."`
+	DrainTimeout time.Duration `yaml:"drain_timeout" min:"100ms" max:"30m" doc:"Time for work in hand when a partition is handed over; nearly twice of it must fit into kafka's session and rebalance time-outs."`
+	StopTimeout  time.Duration `yaml:"stop_timeout" min:"1s" max:"30m" doc:"Time for a graceful stop; longer than drain_timeout."`
 }
 
 // Retry is what happens to work that failed for a passing reason.
 type Retry struct {
-	MemoryTries int           `yaml:"memory_tries"` // at once, blocking only the key
-	MemoryBase  time.Duration `yaml:"memory_base"`
-	MemoryMax   time.Duration `yaml:"memory_max"`
-	First       time.Duration `yaml:"first"` // through hotsync.retry.5m
-	FirstTries  int           `yaml:"first_tries"`
-	Second      time.Duration `yaml:"second"` // through hotsync.retry.1h
-	SecondTries int           `yaml:"second_tries"`
+	MemoryTries int           `yaml:"memory_tries" min:"0" max:"16" doc:"Further tries at once, which block only the key."`
+	MemoryBase  time.Duration `yaml:"memory_base" min:"1ms" max:"1m" doc:"The wait before the first of them; it doubles."`
+	MemoryMax   time.Duration `yaml:"memory_max" min:"1ms" max:"5m" doc:"The longest of those waits."`
+	First       time.Duration `yaml:"first" min:"1s" max:"24h" doc:"The wait in the first retry topic (retry.5m)."`
+	FirstTries  int           `yaml:"first_tries" min:"0" max:"1000" doc:"Attempts through the first retry topic."`
+	Second      time.Duration `yaml:"second" min:"1s" max:"48h" doc:"The wait in the second retry topic (retry.1h)."`
+	SecondTries int           `yaml:"second_tries" min:"0" max:"1000" doc:"Attempts through the second retry topic; then the work is a dead letter."`
 }
 
 // Events is what the log holds.
 type Events struct {
-	RecordIgnored bool `yaml:"record_ignored"` // messages that ask for nothing
-	ShowPersonal  bool `yaml:"show_personal"`  // names, e-mail addresses and streets in changes
+	RecordIgnored bool `yaml:"record_ignored" doc:"Record messages that ask for nothing."`
+	ShowPersonal  bool `yaml:"show_personal" doc:"Keep names, e-mail addresses and streets readable in the changes of events."`
 }
 
 // HTTP is the listener for health and metrics.
 type HTTP struct {
-	Listen string `yaml:"listen"`
+	Listen string `yaml:"listen" doc:"host:port of this machine only: there is no authentication yet."`
 }
 
 // Log is the daemon's own log, JSON on standard error.
 type Log struct {
-	Level string `yaml:"level"` // debug, info, warn, error
+	Level string `yaml:"level" enum:"debug,info,warn,error" doc:"The least severe lines that are written."`
 }
 
 // Ref says where a secret is kept: env:NAME or file:PATH. It is safe to print.
@@ -217,12 +224,13 @@ func Default() Config {
 		},
 		ClickHouse: ClickHouse{Database: "hotsync", Username: "default", RetentionDays: 400, BatchRows: 10_000, BatchBytes: 8 << 20, Flush: time.Second},
 		Embedded:   Embedded{DataDir: "hotsync-data"},
-		Login:      Login{Enabled: true, MaxBytes: 1 << 20},
+		Login:      Login{Enabled: true, SourceHeader: "source", MaxBytes: 1 << 20},
 		Stripe: Stripe{
-			Enabled: true, BaseURL: "https://api.stripe.com", SourceKeys: []string{"limio_source", "source"}, LinkKeys: []string{"limio_subscription_id"},
+			Enabled: true, BaseURL: "https://api.stripe.com",
+			SourceHeader: "source", SourceKeys: []string{"limio_source", "source"}, LinkKeys: []string{"limio_subscription_id"},
 			CardFrom: "customer", MaxBytes: 1 << 20, Timeout: 30 * time.Second, MaxInFlight: 8,
 		},
-		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", Timeout: 30 * time.Second, MaxInFlight: 8},
+		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Timeout: 30 * time.Second, MaxInFlight: 8},
 		Limio: Limio{Timeout: 30 * time.Second, MaxInFlight: 8},
 		Reconcile: Reconcile{Mode: "write", Verify: "fingerprint", Loop: Loop{
 			Origins: []string{"shop", "salesforce"}, Settle: 2 * time.Minute, MaxWrites: 6, Window: 10 * time.Minute,

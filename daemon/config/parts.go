@@ -49,7 +49,7 @@ func (c Config) ClickHouseConfig() (clickhouse.Config, error) {
 // LoginConfig returns the settings of the login decoder.
 func (c Config) LoginConfig() login.Config {
 	on := c.Login.Enabled
-	out := login.Config{Enabled: func() bool { return on }, MaxBytes: c.Login.MaxBytes}
+	out := login.Config{Enabled: func() bool { return on }, HeaderSource: c.Login.SourceHeader, MaxBytes: c.Login.MaxBytes}
 	for _, p := range c.Login.Providers {
 		q := login.Provider{
 			Name: p.Name, Issuer: p.Issuer, Audience: slices.Clone(p.Audience), JWKSURL: p.JWKSURL, JWKSFile: p.JWKSFile,
@@ -124,7 +124,8 @@ func (c Config) clickhouse(secret secretFunc) clickhouse.Config {
 func (c Config) stripeDecoder(secret secretFunc) stripe.DecoderConfig {
 	s := c.Stripe
 	out := stripe.DecoderConfig{
-		Policy: s.Signature, Tolerance: s.Tolerance, IgnoreTypes: slices.Clone(s.IgnoreTypes), MaxBytes: s.MaxBytes,
+		Policy: s.Signature, Tolerance: s.Tolerance, IgnoreTypes: slices.Clone(s.IgnoreTypes),
+		HeaderSource: s.SourceHeader, MaxBytes: s.MaxBytes,
 		// Never nil: here no keys mean no keys, not the defaults.
 		MetadataSourceKeys: append([]string{}, s.SourceKeys...),
 	}
@@ -144,10 +145,14 @@ func (c Config) stripeClient(secret secretFunc) stripe.ClientConfig {
 
 func (c Config) zuora(secret secretFunc) zuora.Config {
 	z := c.Zuora
+	zone, err := time.LoadLocation(z.TimeZone)
+	if err != nil {
+		zone = time.UTC // checkZuora reports it
+	}
 	return zuora.Config{
 		BaseURL: z.BaseURL, ClientID: z.ClientID, ClientSecret: secret("zuora.client_secret", z.ClientSecret),
 		Version: z.Version, Lookup: z.Lookup, Timeout: z.Timeout, MaxInFlight: z.MaxInFlight,
-		EntityID: z.EntityID, OrgIDs: z.OrgIDs, Zone: time.UTC,
+		EntityID: z.EntityID, OrgIDs: z.OrgIDs, Zone: zone,
 	}
 }
 

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// maxFile bounds a file, since the YAML parser recurses.
+const maxFile = 256 << 10
+
+// Load reads a file. Its error is *Invalid when the file has mistakes, and then
+// lists them all; warnings alone are no error. Secrets are not read: that
+// happens when the parts are built, or in Secrets.
+func Load(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	cfg, problems := Parse(path, data)
+	if Wrong(problems) {
+		return cfg, &Invalid{problems}
+	}
+	return cfg, nil
+}
+
+// Parse reads a file's content over the defaults; name stands in the problems,
+// which are all there are, in the order of the file. What is wrong keeps its
+// default. An empty file is the defaults.
+func Parse(name string, data []byte) (Config, []Problem) {
+	f := &file{name: name, at: map[string]position{}}
+	cfg := Default()
+	if body := f.body(data); body != nil {
+		f.decode(body, reflect.ValueOf(&cfg).Elem(), "", "")
+	}
+	if len(f.problems) == 0 || f.problems[0].Path != "" { // it is YAML
+		f.check(cfg)
+	}
+	return cfg, f.sorted()
+}
+
+// body parses the YAML and returns what is in it, or nil for nothing. Problems
+// it reports have no path.
+func (f *file) body(data []byte) ast.Node {
+	if len(data) > maxFile {
+		f.bad("", "the file has %d bytes, more than %d; this cannot be a configuration of hotsync", len(data), maxFile)
+		return nil
+	}
+	tree, err := parseYAML(data)
+	var syntax yaml.Error
+	switch {
+	case errors.As(err, &syntax):
+		// The message only: the error itself would quote the lines around it.
+		f.report(Error, "", positionOf(syntax.GetToken()), "not YAML: "+syntax.GetMessage())
+		return nil
+	case err != nil:
+		f.bad("", "not YAML: the parser gave up; check the indentation, and that text with special characters is quoted")
+		return nil
+	}
+	var body ast.Node
+	for _, doc := range tree.Docs {
+		switch {
+		case doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType:
+		case body != nil:
+			f.report(Error, "", positionOf(doc.Body.GetToken()), "a second document begins here; a file holds one, so remove the line ---")
+		default:
+			body = doc.Body
+		}
+	}
+	return body
+}
+
+// parseYAML turns a panic of the parser into an error: a file is input.
+func parseYAML(data []byte) (tree *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("parser panic")
+		}
+	}()
+	// Repeated keys are reported with all the other mistakes.
+	return parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+}
