@@ -54,4 +54,26 @@
 // Two signals end a generation. Ending closes first: take no new record, finish
 // the step in hand, return. The ctx of Assigned ends DrainTimeout later: whatever
 // is still in flight is cut. Next stops delivering at the first of them.
+//
+// # Hazards of kafka-go
+//
+// Found in its issues and measured; each has its test.
+//
+//	 1 stale commits rewind the group     commit.go: generation and member id in each; TestStaleCommitIsRefused
+//	 2 queues survive a rebalance         assignment.go: the queue dies with its generation; TestHandOverWaitsForTheStep
+//	 3 no revoke callback, no metadata    term.go, CommitWithMetadata; TestMetadataRoundTrip
+//	 4 no heartbeats while draining       DrainTimeout is bounded by configuration; TestDrainIsBounded
+//	 5 asynchronous commits               there are none; TestConsumerCommitsWhatIsDone
+//	 6 commits out of order               one at a time, monotonic; ErrRewind in TestMetadataRoundTrip
+//	 7 a commit keeps the highest offset  tracker.go; TestTrackerModel, TestOpenWorkHoldsTheCommitBack
+//	 8 Close hangs                        reader.go, Run; TestRunEndsOnADeadNetwork
+//	 9 readers stall                      reader.checkStall; TestStalledReaderIsRebuilt
+//	10 UNKNOWN_MEMBER_ID loops            Consumer.loop; TestJoinErrorsAreWaitedOut
+//	11 the writer waits a second          send.go; TestManyCallersShareBatches
+//	12 memory of partition readers        Assignment.put; TestQueueIsBounded
+//	13 new partitions unseen              ConsumerConfig.PartitionWatch; TestNewPartitionsAreSeen
+//	14 balancers do not co-assign         balancer.go; TestDivideModel, TestMembersJoinAndLeave
+//	15 Client.Heartbeat hides errors      Generation.Check; TestStaleCommitIsRefused
+//	16 Conn hands out markers, loops at
+//	   batches that compaction emptied    reader.go; TestTransactionMarkersArePassed, TestReadingACompactedTopic
 package kafka

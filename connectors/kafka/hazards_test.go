@@ -362,6 +362,7 @@ func TestOffsetsThatAreGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, w, numbered(topic, 5)...)
+	eventually(t, "a notice", func() bool { n, ok := second.notices.find(NoticeReset); return ok && n.Offset == 40 && n.To == 0 })
 	eventually(t, "the new topic from its start", func() bool { return slices.Contains(offsets(), 4) })
 	eventually(t, "commits go on below the old ones", func() bool { return committedOffsets(t, c, "g", topic)[0] == 5 })
 }
@@ -376,7 +377,10 @@ func TestTransactionMarkersArePassed(t *testing.T) {
 	group := kafkatest.Name("g")
 	run := consume(t, c, ConsumerConfig{Group: group, Topics: []string{topic}}, forEach(func(_ *Generation, _ *Assignment, r Record) { seen.note(r) }))
 	eventually(t, "3 records", func() bool { return seen.count() == 3 })
-	eventually(t, "no lag", func() bool { s := run.Stats(); return len(s.Partitions) == 1 && s.Partitions[0].High == 6 && s.Lag() == 0 })
+	eventually(t, "no lag", func() bool {
+		s := run.Stats()
+		return len(s.Partitions) == 1 && s.Partitions[0].High == 6 && s.Lag() == 0
+	})
 	eventually(t, "the commit", func() bool { return committedOffsets(t, c, group, topic)[0] == 6 })
 	if seen.count() != 3 {
 		t.Errorf("%d records, want 3", seen.count())

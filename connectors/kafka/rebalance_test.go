@@ -208,6 +208,58 @@ func TestHandOverWaitsForTheStep(t *testing.T) {
 	}
 }
 
+// A newcomer makes the group wait: what the old owner does until it lets go is
+// confirmed by the coordinator and committed, and the newcomer starts after it.
+func TestRebalanceWaitsForTheStep(t *testing.T) {
+	addr := kafkatest.Broker(t)
+	admin := newClient(t, quick(addr))
+	topic, group := makeTopic(t, admin, Topic{Name: "t", Partitions: 2}), kafkatest.Name("g")
+	write(t, newWriter(t, admin, WriterConfig{}), numbered(topic, 20)...)
+	began, steps := make(chan struct{}, 2), make(chan error, 2)
+	var let sync.Map // partition -> when the old owner let go
+	consume(t, newClient(t, quick(addr)), ConsumerConfig{Group: group, Topics: []string{topic}, CheckAge: time.Millisecond},
+		handlerFunc(func(ctx context.Context, gen *Generation, part *Assignment) error {
+			if _, second := let.Load(part.Index()); second {
+				<-gen.Ending()
+				return nil
+			}
+			rec, err := part.Next(ctx)
+			if err != nil {
+				return err
+			}
+			began <- struct{}{}
+			<-gen.Ending()
+			sleep(ctx, 400*time.Millisecond)
+			steps <- gen.Check(ctx)
+			part.Done(rec)
+			let.Store(part.Index(), time.Now())
+			return nil
+		}))
+	<-began
+	<-began
+	type start struct {
+		at    time.Time
+		index int
+		from  int64
+	}
+	started := make(chan start, 2)
+	consume(t, newClient(t, quick(addr)), ConsumerConfig{Group: group, Topics: []string{topic}}, handlerFunc(func(_ context.Context, gen *Generation, part *Assignment) error {
+		from, _ := part.Committed(topic)
+		started <- start{time.Now(), part.Index(), from}
+		<-gen.Ending()
+		return nil
+	}))
+	for range 2 {
+		if err := <-steps; err != nil {
+			t.Errorf("a step in the hand-over: %v", err)
+		}
+	}
+	got := <-started
+	if at, ok := let.Load(got.index); !ok || got.at.Before(at.(time.Time)) || got.from != 1 {
+		t.Errorf("partition %d was started at offset %d, want 1 and after the old owner let go", got.index, got.from)
+	}
+}
+
 // The bound of hazard 4: a handler that does not stop has its context cut, and is
 // left behind when even that does not help.
 func TestDrainIsBounded(t *testing.T) {

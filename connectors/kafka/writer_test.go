@@ -48,7 +48,7 @@ func TestWriteComesBackAsItWas(t *testing.T) {
 				{Topic: topic, Key: []byte("k"), Value: []byte("v"), Time: at, Headers: []Header{{Key: "a", Value: []byte("1")}, {Key: "a", Value: []byte("2")}, {Key: "empty"}}},
 				{Topic: topic, Key: []byte("tombstone"), Time: at},
 				{Topic: topic, Key: []byte{}, Value: []byte{}, Time: at},
-				{Topic: topic, Key: []byte("long"), Value: bytes.Repeat([]byte("abc"), 50_000), Time: at},
+				{Topic: topic, Key: []byte("long"), Value: bytes.Repeat([]byte("abc"), 8_000), Time: at},
 			}
 			write(t, newWriter(t, c, WriterConfig{Compression: codec}), want...)
 			got := readAll(t, c, topic)[0]
