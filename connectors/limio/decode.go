@@ -89,13 +89,16 @@ func ref(o record.Object) string {
 	return o.ID
 }
 
-// parent is the object that another hangs on. A payment method may name itself
-// as related, and some customers are identities (limio.md 2.2, 2.5).
+// parent is the object that another hangs on; "" when there is none. Payment
+// methods name themselves as related, and customers themselves as customer
+// (limio.md 2.5).
 func parent(o record.Object) string {
-	if related := o.Fields["related"].String(); related != "" && related != o.ID {
-		return related
+	for _, path := range []string{"related", "customer"} {
+		if id := o.Fields[path].String(); id != "" && id != o.ID {
+			return id
+		}
 	}
-	return o.Fields["customer"].String()
+	return ""
 }
 
 // first returns the content of the first of some fields that has any.
