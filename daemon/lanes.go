@@ -15,6 +15,13 @@ type item struct {
 	bulk    bool
 }
 
+// tried is what failed tries did: the calls they made, and the changes they set
+// out to write and may have written.
+type tried struct {
+	calls   []event.Callout
+	changes []record.Change
+}
+
 // lane is the work for one key: what waits, and whether a sync is under way. A
 // key has at most one lane and a lane at most one sync (Invariant 3).
 type lane struct {
@@ -22,9 +29,9 @@ type lane struct {
 	waiting []item
 	readyAt time.Time
 	running bool
-	bulk    bool            // all that waits is bulk
-	tries   int             // failed tries of what waits, in memory
-	calls   []event.Callout // made by those tries
+	bulk    bool  // all that waits is bulk
+	tries   int   // failed tries of what waits, in memory
+	past    tried // what those tries did
 }
 
 // lanes are the keys of one partition that have work in hand. Triggers for a
@@ -101,7 +108,7 @@ func (l *lanes) take(ln *lane) []item {
 
 // finished ends a lane's sync whose items are done with.
 func (l *lanes) finished(ln *lane, batch []item) {
-	ln.running, ln.tries, ln.calls = false, 0, nil
+	ln.running, ln.tries, ln.past = false, 0, tried{}
 	for _, it := range batch {
 		l.inHand--
 		if it.bulk {
@@ -115,10 +122,10 @@ func (l *lanes) finished(ln *lane, batch []item) {
 
 // again puts a batch back to be tried after delay, merged with what came in
 // meanwhile.
-func (l *lanes) again(ln *lane, batch []item, delay time.Duration, calls []event.Callout) {
+func (l *lanes) again(ln *lane, batch []item, delay time.Duration, past tried) {
 	ln.running = false
 	ln.tries++
-	ln.calls = append(ln.calls, calls...)
+	ln.past = past
 	ln.waiting = append(batch, ln.waiting...)
 	ln.readyAt = l.now().Add(delay)
 	ln.bulk = true

@@ -101,7 +101,7 @@ func TestLanesBackOffBlocksOnlyItsKey(t *testing.T) {
 	one := l.byKey[record.StripeSubscription("sub_1")]
 	batch := l.take(one)
 	l.add(work("c", event.CauseLogin, "sub_1", false))
-	l.again(one, batch, time.Second, nil)
+	l.again(one, batch, time.Second, tried{})
 	l.add(work("d", event.CauseLogin, "sub_1", false))
 	if ln, _ := l.next(); ln == nil || ln.key.ID != "sub_2" {
 		t.Fatalf("next is %v, want the other key", ln)
@@ -133,7 +133,7 @@ func TestLanesLoseNothing(t *testing.T) {
 		end := func(r run) {
 			delete(running, r.ln.key)
 			if rapid.IntRange(0, 4).Draw(t, "fails") == 0 {
-				l.again(r.ln, r.batch, time.Second, nil)
+				l.again(r.ln, r.batch, time.Second, tried{})
 				return
 			}
 			for _, id := range ids(r.batch) {

@@ -79,7 +79,7 @@ type result struct {
 	batch []item
 	again time.Duration // with retry: when to try again
 	retry bool
-	calls []event.Callout
+	past  tried
 	err   error
 }
 
@@ -184,11 +184,10 @@ func (p *partition) reject(ctx context.Context, r kafka.Record, cause error) err
 
 func (p *partition) start(ctx context.Context, ln *lane, bulk bool) {
 	batch := p.lanes.take(ln)
-	tries := ln.tries
-	calls := ln.calls
+	tries, past := ln.tries, ln.past
 	p.metrics.inFlight.Inc()
 	go func() {
-		r := p.do(ctx, ln.key, batch, tries, calls)
+		r := p.do(ctx, ln.key, batch, tries, past)
 		r.lane, r.batch = ln, batch
 		p.metrics.inFlight.Dec()
 		<-p.slots
@@ -205,9 +204,9 @@ func (p *partition) finish(r result) {
 		// Nothing became durable: the work stays in hand. As a rule the
 		// partition is being handed over, and somebody else does it again.
 		p.log.Warn().Err(r.err).Stringer(fieldKey, r.lane.key).Msg("sync put back")
-		p.lanes.again(r.lane, r.batch, time.Second, r.calls)
+		p.lanes.again(r.lane, r.batch, time.Second, r.past)
 	case r.retry:
-		p.lanes.again(r.lane, r.batch, r.again, r.calls)
+		p.lanes.again(r.lane, r.batch, r.again, r.past)
 	default:
 		for _, it := range r.batch {
 			p.part.Done(it.record)
@@ -230,23 +229,23 @@ func (p *partition) drain(cause error) error {
 
 // do runs one batch to its end: a verdict made durable, a try again, or an
 // error that leaves everything as it was.
-func (p *partition) do(ctx context.Context, key record.Key, batch []item, tries int, calls []event.Callout) result {
+func (p *partition) do(ctx context.Context, key record.Key, batch []item, tries int, past tried) result {
 	job := jobOf(key, batch)
 	job.Memory = p.memory.get(key)
-	job.Fence = p.gen.Check
+	job.Fence, job.Before = p.gen.Check, past.changes
 	v, err := p.handle(ctx, job)
 	if err != nil {
-		return result{err: err}
+		return result{err: err, past: past}
 	}
+	v.Event.Callouts = append(slices.Clip(past.calls), v.Event.Callouts...)
 	if v.Event.Outcome == event.Deferred {
 		if delay, ok := p.policy.inMemory(tries, v.Wait); ok {
 			p.metrics.tries.WithLabelValues(string(v.Event.Reason)).Inc()
-			return result{retry: true, again: delay, calls: v.Event.Callouts}
+			return result{retry: true, again: delay, past: tried{v.Event.Callouts, v.Changes}}
 		}
 	}
-	v.Event.Callouts = append(slices.Clip(calls), v.Event.Callouts...)
 	if err := p.settle(ctx, job, v); err != nil {
-		return result{err: err}
+		return result{err: err, past: tried{v.Event.Callouts, v.Changes}}
 	}
 	return result{}
 }

@@ -58,6 +58,9 @@ type Job struct {
 	Triggers []event.Trigger // at least one, oldest first
 	Attempt  int             // 1 for the first
 	Memory   Memory
+	// Before are the changes that earlier tries of this attempt set out to
+	// write. What they wrote although it seemed to fail is part of this sync.
+	Before []record.Change
 	// Fence returns an error when the key is no longer ours to write. It is
 	// asked right before every write (Invariant 3).
 	Fence func(ctx context.Context) error
@@ -81,6 +84,7 @@ type Verdict struct {
 	Later    []event.Trigger // to be looked at at their NotBefore
 	Now      []event.Trigger // to be looked at at once
 	Wait     time.Duration   // of a deferred sync: how long the other side asked to wait
+	Changes  []record.Change // as in Event, unmasked
 }
 
 // Handle does a job. It returns an error only when the job must be left for
@@ -88,7 +92,7 @@ type Verdict struct {
 // event could not be made durable. Then nothing may be committed.
 func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 	var calls callout.Log
-	s := &sync{Engine: e, job: j, start: e.cfg.Now(), memory: j.Memory}
+	s := &sync{Engine: e, job: j, start: e.cfg.Now(), memory: j.Memory, changes: slices.Clone(j.Before)}
 	s.memory.Subscriptions = maps.Clone(j.Memory.Subscriptions)
 	err := s.run(callout.Into(ctx, &calls))
 	if err != nil && (ctx.Err() != nil || fault.Of(err) == fault.Stopped) {
@@ -96,6 +100,7 @@ func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 	}
 	s.conclude(err)
 	s.verdict.Event = s.event(event.Done, calls.Calls())
+	s.verdict.Changes = s.changes
 	s.verdict.Memory, s.verdict.Remember = s.memory, !s.memory.equal(j.Memory)
 	if err := s.verdict.Event.Identify(); err != nil {
 		return Verdict{}, err
@@ -111,8 +116,7 @@ type sync struct {
 	memory  Memory
 	want    Want
 	have    Have
-	changes []record.Change
-	created bool
+	changes []record.Change // set out to be written, each once
 
 	outcome event.Outcome
 	reason  event.Reason
@@ -185,7 +189,7 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 // consequence of it: an import makes records whose parts can only be compared
 // once they exist.
 func (s *sync) mayGoOn(round int, writes []record.Write) bool {
-	return round < maxRounds && s.created && !slices.ContainsFunc(writes, func(w record.Write) bool { return w.Op == record.OpImport })
+	return round < maxRounds && s.created() && !slices.ContainsFunc(writes, func(w record.Write) bool { return w.Op == record.OpImport })
 }
 
 func (s *sync) converged() {
@@ -195,7 +199,7 @@ func (s *sync) converged() {
 	case len(s.changes) == 0:
 		s.end(event.InSync, event.ReasonEqual, "")
 		return
-	case s.created:
+	case s.created():
 		s.end(event.Applied, event.ReasonCreated, "")
 	default:
 		s.end(event.Applied, event.ReasonDriftRepaired, "")
@@ -207,7 +211,7 @@ func (s *sync) converged() {
 // the sync ended here.
 func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (halt bool, err error) {
 	if s.observes() {
-		s.changes = record.Changes(writes)
+		s.add(record.Changes(writes))
 		s.end(event.Observed, event.ReasonWouldApply, "")
 		return true, nil
 	}
@@ -227,7 +231,7 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 	if stop == nil {
 		return false, nil
 	}
-	s.changes = record.Changes(writes)
+	s.add(record.Changes(writes))
 	s.suppress(stop)
 	return true, nil
 }
@@ -235,7 +239,7 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 // apply makes the plan durable, then writes it. Invariant 2 and 6.
 func (s *sync) apply(ctx context.Context, writes []record.Write) error {
 	planned := record.Changes(writes)
-	s.changes = append(s.changes, planned...)
+	s.add(planned)
 	ev := s.event(event.Planned, nil)
 	ev.Changes = s.mask(planned)
 	if err := ev.Identify(); err != nil {
@@ -253,7 +257,6 @@ func (s *sync) apply(ctx context.Context, writes []record.Write) error {
 			return fmt.Errorf("%s %s %s: %w", w.Op, w.Type, name(w), err)
 		}
 		if w.Op == record.OpImport {
-			s.created = true
 			if s.memory.Subscriptions == nil {
 				s.memory.Subscriptions = map[string]string{}
 			}
@@ -261,6 +264,20 @@ func (s *sync) apply(ctx context.Context, writes []record.Write) error {
 		}
 	}
 	return nil
+}
+
+// add notes changes, each once: a try that is made again plans the same.
+func (s *sync) add(changes []record.Change) {
+	for _, c := range changes {
+		if !slices.Contains(s.changes, c) {
+			s.changes = append(s.changes, c)
+		}
+	}
+}
+
+// created reports whether a record was imported on the way.
+func (s *sync) created() bool {
+	return slices.ContainsFunc(s.changes, func(c record.Change) bool { return c.Op == record.OpImport })
 }
 
 func (s *sync) expand(ctx context.Context, x Expander) error {

@@ -448,3 +448,31 @@ func TestRefsOfCoalescedTriggers(t *testing.T) {
 		t.Errorf("the event answers %d triggers, want each of the three once", len(v.Event.Triggers))
 	}
 }
+
+// A write whose answer was lost has happened: the next try finds the sides
+// equal, and the sync is still one that applied changes.
+func TestALostAnswerIsStillAnAppliedSync(t *testing.T) {
+	w := newWorld()
+	tr := w.trigger(stripeKey, event.CauseStripe, "")
+	w.limio.objects[0].Fields["status"] = record.Text("cancelled")
+	w.limio.fail[record.OpCreate] = fault.Newf(fault.UnknownOutcome, "time-out")
+	job := Job{Key: stripeKey, Triggers: []event.Trigger{tr}, Attempt: 1, Fence: func(context.Context) error { return nil }}
+	first, err := New(w.cfg).Handle(context.Background(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends(t, first, event.Deferred, event.ReasonUnknownOutcome)
+	full := newWorld()
+	full.limio.objects[0].Fields["status"] = record.Text("cancelled")
+	full.handle(t, tr)
+	w.limio.objects = full.limio.objects // as if all of it had arrived
+	job.Before = first.Changes
+	second, err := New(w.cfg).Handle(context.Background(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends(t, second, event.Applied, event.ReasonDriftRepaired)
+	if len(second.Event.Changes) == 0 {
+		t.Error("the changes are missing from the event")
+	}
+}

@@ -19,6 +19,7 @@ type file struct {
 	name     string
 	at       map[string]position // of everything that was found, by path
 	problems []Problem
+	read     int // how many of them were found before the checks
 }
 
 type position struct{ line, column int }
@@ -146,7 +147,10 @@ func (f *file) decodeList(n ast.Node, v reflect.Value, path string) {
 		f.at[at] = startOf(value)
 		f.decode(value, list.Index(i), at, "")
 	}
-	v.Set(list)
+	v.SetZero() // an empty list, which is written [], is nil here
+	if list.Len() > 0 {
+		v.Set(list)
+	}
 }
 
 // startOf is where a value begins; the token of a mapping is its first colon.
@@ -168,7 +172,10 @@ func (f *file) decodeMap(n ast.Node, v reflect.Value, path string) {
 			m.SetMapIndex(reflect.ValueOf(p.name), value)
 		}
 	}
-	v.Set(m)
+	v.SetZero()
+	if m.Len() > 0 {
+		v.Set(m)
+	}
 }
 
 func (f *file) decodeScalar(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
@@ -209,22 +216,18 @@ func (f *file) decodeScalar(n ast.Node, v reflect.Value, path string, tag reflec
 }
 
 func (f *file) decodeInt(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
-	var i int64
-	switch value := n.(type) {
-	case *ast.IntegerNode:
-		switch x := value.Value.(type) {
-		case int64:
-			i = x
-		case uint64:
-			i = math.MaxInt64
-		}
-	default:
+	number, ok := n.(*ast.IntegerNode)
+	if !ok {
 		f.bad(path, "this is %s; want a whole number", kind(n))
 		return
 	}
+	i, ok := number.Value.(int64)
+	if u, unsigned := number.Value.(uint64); unsigned {
+		i, ok = int64(min(u, math.MaxInt64)), true
+	}
 	low, _ := strconv.ParseInt(tag.Get("min"), 10, 64)
 	high, _ := strconv.ParseInt(tag.Get("max"), 10, 64)
-	if i < low || i > high {
+	if !ok || i < low || i > high {
 		f.bad(path, "%s is out of range; want a number from %d to %d", n.GetToken().Value, low, high)
 		return
 	}

@@ -35,21 +35,24 @@ func Load(path string) (Config, error) {
 func Parse(name string, data []byte) (Config, []Problem) {
 	f := &file{name: name, at: map[string]position{}}
 	cfg := Default()
-	if body := f.body(data); body != nil {
+	body, ok := f.body(data)
+	if !ok {
+		return cfg, f.sorted() // every required key would seem to be missing
+	}
+	if body != nil {
 		f.decode(body, reflect.ValueOf(&cfg).Elem(), "", "")
 	}
-	if len(f.problems) == 0 || f.problems[0].Path != "" { // it is YAML
-		f.check(cfg)
-	}
+	f.read = len(f.problems)
+	f.check(cfg)
 	return cfg, f.sorted()
 }
 
-// body parses the YAML and returns what is in it, or nil for nothing. Problems
-// it reports have no path.
-func (f *file) body(data []byte) ast.Node {
+// body parses the YAML and returns what is in it, nil for nothing. It is not ok
+// when this is no YAML.
+func (f *file) body(data []byte) (body ast.Node, ok bool) {
 	if len(data) > maxFile {
 		f.bad("", "the file has %d bytes, more than %d; this cannot be a configuration of hotsync", len(data), maxFile)
-		return nil
+		return nil, false
 	}
 	tree, err := parseYAML(data)
 	var syntax yaml.Error
@@ -57,12 +60,11 @@ func (f *file) body(data []byte) ast.Node {
 	case errors.As(err, &syntax):
 		// The message only: the error itself would quote the lines around it.
 		f.report(Error, "", positionOf(syntax.GetToken()), "not YAML: "+syntax.GetMessage())
-		return nil
+		return nil, false
 	case err != nil:
 		f.bad("", "not YAML: the parser gave up; check the indentation, and that text with special characters is quoted")
-		return nil
+		return nil, false
 	}
-	var body ast.Node
 	for _, doc := range tree.Docs {
 		switch {
 		case doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType:
@@ -72,7 +74,7 @@ func (f *file) body(data []byte) ast.Node {
 			body = doc.Body
 		}
 	}
-	return body
+	return body, true
 }
 
 // parseYAML turns a panic of the parser into an error: a file is input.

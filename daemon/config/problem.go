@@ -83,13 +83,20 @@ func (f *file) where(path string) position {
 	return position{1, 1}
 }
 
-// broken reports whether something is already known to be wrong at path or
-// around it, so that checks of what was read would only repeat it.
-func (f *file) broken(path string) bool {
-	return slices.ContainsFunc(f.problems, func(p Problem) bool {
+// broken reports whether something is already known to be wrong at path, or was
+// found wrong around it when it was read, so that a check would only repeat it.
+func (f *file) broken(path string) bool { return f.brokenBefore(path, len(f.problems)) }
+
+// brokenBefore is broken, with the first n problems known.
+func (f *file) brokenBefore(path string, n int) bool {
+	for i, p := range f.problems[:n] {
 		rest, ok := strings.CutPrefix(path, p.Path)
-		return ok && p.Severity == Error && p.Path != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
-	})
+		around := i < f.read && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "["))
+		if ok && p.Severity == Error && p.Path != "" && (rest == "" || around) {
+			return true
+		}
+	}
+	return false
 }
 
 // sorted returns the problems in the order of the file.
