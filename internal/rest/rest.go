@@ -1,6 +1,6 @@
 // Package rest makes calls to an HTTP API that is opened with OAuth 2.0 client
 // credentials. It promises that a token goes to the configured origin only, that
-// concurrent needs of a token cost one token call, that a call is sent once (and
+// concurrent needs of a token cost one token call, that a write is sent once (and
 // once more after a 401, with a new token), and that what went wrong below HTTP
 // comes back as a class of package fault. What a status or a body means is the
 // caller's to say.
