@@ -164,6 +164,7 @@ func (d *Daemon) build() error {
 	reg.MustRegister(&gauges{consumers: consumers, loaders: loaders, memory: d.memory, now: opt.Now})
 
 	d.ready = newReadiness("topics", "memory", d.topics.workers)
+	d.ready.check("clickhouse", func() string { return loaders["sync_events"].Stats().LastError })
 	d.server, err = newServer(cfg.HTTP.Listen, d.ready, reg)
 	return err
 }
@@ -189,6 +190,13 @@ func (d *Daemon) sources() (map[string]source, error) {
 	if d.cfg.Login.Enabled || len(d.cfg.Login.Providers) > 0 {
 		lcfg := d.cfg.LoginConfig()
 		lcfg.Now = d.opt.Now
+		warnings, err := lcfg.Validate()
+		if err != nil {
+			return nil, fmt.Errorf("login: %w", err)
+		}
+		for _, w := range warnings {
+			d.opt.Log.Warn().Str("setting", "login").Msg(w)
+		}
 		dec, err := login.NewDecoder(lcfg)
 		if err != nil {
 			return nil, fmt.Errorf("login: %w", err)
@@ -240,6 +248,7 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 			return nil, err
 		}
 		zcfg.Observe, zcfg.Now = m.call, d.opt.Now
+		zcfg.Notice = func(text string) { d.opt.Log.Warn().Msg(text) }
 		zc, err := zuora.New(zcfg)
 		if err != nil {
 			return nil, fmt.Errorf("zuora: %w", err)

@@ -21,10 +21,11 @@ type readiness struct {
 	mu       sync.Mutex
 	required map[string]string // part -> what it waits for; "" when ready
 	degraded map[string]string // part -> what is wrong; absent when fine
+	checks   map[string]func() string
 }
 
 func newReadiness(required ...string) *readiness {
-	r := &readiness{required: map[string]string{}, degraded: map[string]string{}}
+	r := &readiness{required: map[string]string{}, degraded: map[string]string{}, checks: map[string]func() string{}}
 	for _, name := range required {
 		r.required[name] = "starting"
 	}
@@ -49,6 +50,13 @@ func (r *readiness) degrade(part, wrong string) {
 	r.degraded[part] = wrong
 }
 
+// check asks what is wrong with a part, "" when nothing, at every report.
+func (r *readiness) check(part string, wrong func() string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checks[part] = wrong
+}
+
 // report is the body of /readyz.
 type report struct {
 	Ready    bool              `json:"ready"`
@@ -67,6 +75,11 @@ func (r *readiness) report() report {
 	}
 	for part, wrong := range r.degraded {
 		out.Degraded[part] = wrong
+	}
+	for part, check := range r.checks {
+		if wrong := check(); wrong != "" && out.Degraded[part] == "" {
+			out.Degraded[part] = wrong
+		}
 	}
 	return out
 }

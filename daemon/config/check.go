@@ -184,7 +184,7 @@ func (f *file) checkZuora(c Config) {
 	if _, err := time.LoadLocation(c.Zuora.TimeZone); err != nil || c.Zuora.TimeZone == "" {
 		f.wrong("zuora.time_zone", "%q is no time zone; want a name such as UTC, Europe/London or America/New_York", c.Zuora.TimeZone)
 	}
-	if len(c.Login.Providers) == 0 && !c.Login.Enabled {
+	if len(c.Login.Providers) == 0 && !c.Login.Enabled && !f.broken("zuora.enabled") {
 		f.warn("zuora.enabled", "nothing leads to Zuora accounts, since login.enabled is false and there are no providers; set zuora.enabled: false or configure login")
 	}
 }

@@ -34,6 +34,10 @@ func positionOf(t *token.Token) position {
 // decode writes a node into v, whose field has the given tag. What does not fit
 // is reported and leaves v alone.
 func (f *file) decode(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
+	if _, secret := v.Interface().(Ref); secret {
+		f.decodeScalar(n, v, path, tag) // whatever it is, it is not quoted
+		return
+	}
 	switch n.Type() {
 	case ast.AnchorType, ast.AliasType, ast.TagType, ast.MergeKeyType:
 		f.bad(path, "anchors, aliases and tags (& * !) are not read here; write the value itself, in quotes if it begins with such a sign")

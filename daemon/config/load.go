@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -54,12 +56,16 @@ func (f *file) body(data []byte) (body ast.Node, ok bool) {
 		f.bad("", "the file has %d bytes, more than %d; this cannot be a configuration of hotsync", len(data), maxFile)
 		return nil, false
 	}
+	if !utf8.Valid(data) {
+		f.bad("", "the file is not UTF-8; save it in that encoding")
+		return nil, false
+	}
 	tree, err := parseYAML(data)
 	var syntax yaml.Error
 	switch {
 	case errors.As(err, &syntax):
 		// The message only: the error itself would quote the lines around it.
-		f.report(Error, "", positionOf(syntax.GetToken()), "not YAML: "+syntax.GetMessage())
+		f.report(Error, "", positionOf(syntax.GetToken()), "not YAML: "+quote.ReplaceAllString(syntax.GetMessage(), `"…"`))
 		return nil, false
 	case err != nil:
 		f.bad("", "not YAML: the parser gave up; check the indentation, and that text with special characters is quoted")
@@ -69,13 +75,21 @@ func (f *file) body(data []byte) (body ast.Node, ok bool) {
 		switch {
 		case doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType:
 		case body != nil:
-			f.report(Error, "", positionOf(doc.Body.GetToken()), "a second document begins here; a file holds one, so remove the line ---")
+			f.report(Error, "", startOf(doc.Body), "a second document begins here; a file holds one, so remove the line ---")
 		default:
 			body = doc.Body
 		}
 	}
+	if _, isMap := body.(ast.MapNode); body != nil && !isMap {
+		f.report(Error, "", startOf(body), "this is "+kind(body)+"; want sections with keys, such as kafka: …")
+		return nil, false
+	}
 	return body, true
 }
+
+// quote is where a message of the parser quotes more than a character of the
+// file, which may be a secret.
+var quote = regexp.MustCompile(`".{4,}"`)
 
 // parseYAML turns a panic of the parser into an error: a file is input.
 func parseYAML(data []byte) (tree *ast.File, err error) {

@@ -43,7 +43,11 @@ func (f *file) locate(path string, v reflect.Value, text string) string {
 	}
 	best, first, length := -1, head, 0
 	for i, key := range keysOf(v.Type()) {
-		for _, name := range []string{key, strings.ReplaceAll(key, "_", " "), strings.TrimSuffix(key, "s")} {
+		names := []string{key, strings.ReplaceAll(key, "_", " "), strings.TrimSuffix(key, "s")}
+		if key == "jwks_url" {
+			names = append(names, "key set") // as the login decoder calls it
+		}
+		for _, name := range names {
 			at := wordIn(lower(text), name)
 			if at >= 0 && (at < first || at == first && len(name) > length) {
 				best, first, length = i, at, len(name)
