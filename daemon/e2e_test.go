@@ -1,10 +1,12 @@
 package daemon_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"hotsync/sandbox/limio"
+	"hotsync/sandbox/stripe"
 )
 
 func total(calls map[string]int) (n int) {
@@ -92,7 +94,7 @@ func TestRenewalBurst(t *testing.T) {
 		t.Errorf("Limio's term ends %s, Stripe's %s", got, want.CurrentPeriodEnd)
 	}
 	// It ends: two calls.
-	r.must(r.stripe.CancelNow(s.ID, stripeItself()))
+	r.must(r.stripe.CancelNow(s.ID, stripe.ByStripe()))
 	r.stripe.ResetCalls()
 	r.outcomes(n + r.webhooks())
 	if got := total(r.stripe.Calls()); got != 2 {
@@ -108,6 +110,62 @@ func TestHealthAndMetrics(t *testing.T) {
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": `"ready":true`, "/metrics": "hotsync_remembered_keys"} {
 		if got := r.get(path); !strings.Contains(got, want) {
 			t.Errorf("%s: %.200s", path, got)
+		}
+	}
+}
+
+// What is remembered survives a restart: an unchanged login still costs no
+// Limio call, and nothing that was handled is handled again.
+func TestRestart(t *testing.T) {
+	r := newRoad(t)
+	a := r.zuoraAccount("user-1", 1)
+	r.start()
+	r.login(map[string]any{"zuora_accounts": a.ID})
+	r.outcomes(1)
+	r.stop()
+	r.limio.ResetCalls()
+	r.login(map[string]any{"zuora_accounts": a.ID}) // while nobody is there
+	r.start()
+	if got := r.outcomes(2); got["in_sync/fingerprint"] != 1 {
+		t.Errorf("after a restart: %v", got)
+	}
+	if n := total(r.limio.Calls()); n != 0 {
+		t.Errorf("%d Limio calls after a restart: %v", n, r.limio.Calls())
+	}
+	if got := r.query("SELECT count() FROM {db}.syncs"); got != "2" {
+		t.Errorf("%s syncs, want 2: something was handled twice", got)
+	}
+}
+
+// A change that the shop made is left to Limio for the settling time, then
+// looked at once more and repaired if Limio did not.
+func TestShopOrderIsNotEchoed(t *testing.T) {
+	r := newRoad(t)
+	s, id := r.stripeSubscription()
+	r.start()
+	r.must(r.stripe.RenewNow(s.ID, true)) // both sides are brought together first
+	n := r.webhooks()
+	r.outcomes(n)
+	r.limio.ResetWrites()
+
+	byShop := stripe.ByRequest("limio")
+	r.must(r.stripe.SetMetadata(s.ID, map[string]string{"limio_source": "shop"}, byShop))
+	r.must(r.stripe.CancelAtPeriodEnd(s.ID, true, byShop))
+	n += r.webhooks()
+	got := r.outcomes(n + 1) // and the follow-up
+	if got["suppressed/origin"] == 0 {
+		t.Fatalf("outcomes %v", got)
+	}
+	suppressed := r.query("SELECT toUnixTimestamp64Milli(max(at)) FROM {db}.sync_events WHERE outcome = 'suppressed'")
+	for _, w := range r.limio.Writes() {
+		if ms := fmt.Sprint(w.At.UnixMilli()); w.By == limio.ByAPI && ms < suppressed {
+			t.Errorf("written while the change was settling: %+v", w)
+		}
+	}
+	// Limio itself never did its part here, so the follow-up repaired it.
+	for _, o := range r.limio.Related(id) {
+		if o.RecordType == limio.TypeSchedule && o.Text("status") == "pending-external" {
+			t.Errorf("a payment that will not happen still stands: %v", o.JSON)
 		}
 	}
 }

@@ -99,10 +99,23 @@ func (l *lanes) next() (*lane, time.Duration) {
 	return nil, 0
 }
 
-// take starts a lane: what waited is now under way.
+// maxAnswers bounds how many triggers one sync answers, so that its event and
+// its retry always fit into a record, however long an outage was.
+const maxAnswers = 1500
+
+// take starts a lane: what waited is now under way, the oldest first, as far as
+// one sync can answer for it.
 func (l *lanes) take(ln *lane) []item {
-	batch := ln.waiting
-	ln.waiting, ln.running = nil, true
+	answers, n := 0, 0
+	for n < len(ln.waiting) {
+		answers += 1 + len(ln.waiting[n].trigger.Also)
+		if n > 0 && answers > maxAnswers {
+			break
+		}
+		n++
+	}
+	batch := ln.waiting[:n:n]
+	ln.waiting, ln.running = ln.waiting[n:], true
 	return batch
 }
 

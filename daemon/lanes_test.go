@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"hotsync/connectors/kafka"
 	"hotsync/daemon/config"
 	"hotsync/event"
+	"hotsync/reconcile"
 	"hotsync/record"
 )
 
@@ -220,5 +222,44 @@ func TestRetryPolicy(t *testing.T) {
 	}
 	if d, _ := p.deferred(1, 2*time.Hour); d != 2*time.Hour {
 		t.Errorf("the other side asked for 2h and got %s", d)
+	}
+}
+
+// However many triggers an outage piled up, each sync answers a bounded number
+// and what is deferred again still answers for every one.
+func TestAnswersAreBounded(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	all := map[string]bool{}
+	for i := range 10 {
+		it := work(fmt.Sprint("t", i), event.CauseLogin, "sub_1", false)
+		for j := range 400 {
+			it.trigger.Also = append(it.trigger.Also, event.Ref{ID: fmt.Sprint("t", i, "-", j)})
+		}
+		l.add(it)
+	}
+	for {
+		ln, _ := l.next()
+		if ln == nil {
+			break
+		}
+		batch := l.take(ln)
+		job := jobOf(ln.key, batch)
+		if n := len(reconcile.Refs(job.Triggers)); n > maxAnswers {
+			t.Fatalf("one sync answers %d triggers", n)
+		}
+		retried := continued(job, event.Event{})
+		for _, r := range retried {
+			if b, err := r.Encode(); err != nil || len(b) > maxRecord {
+				t.Fatalf("a retried trigger of %d bytes, %v", len(b), err)
+			}
+		}
+		for _, ref := range reconcile.Refs(retried) {
+			all[ref.ID] = true
+		}
+		l.finished(ln, batch)
+	}
+	if len(all) != 10*401 {
+		t.Errorf("%d of %d triggers are answered for", len(all), 10*401)
 	}
 }

@@ -279,5 +279,3 @@ func (r *road) stripeSubscription() (stripe.Subscription, string) {
 	r.stripe.TakeEvents() // its creation is history
 	return s, id
 }
-
-func stripeItself() stripe.Cause { return stripe.ByStripe() }

@@ -92,7 +92,7 @@ func (p *partition) run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		if err := p.fill(ctx); err != nil {
-			return p.drain(err)
+			return p.drain(ctx, err)
 		}
 		ready := p.part.Ready()
 		if p.lanes.inHand >= p.cfg.InHand {
@@ -107,9 +107,9 @@ func (p *partition) run(ctx context.Context) error {
 		}
 		select {
 		case <-p.gen.Ending():
-			return p.drain(nil)
+			return p.drain(ctx, nil)
 		case <-ctx.Done():
-			return p.drain(ctx.Err())
+			return p.drain(ctx, ctx.Err())
 		case <-ready:
 		case <-timer.C:
 		case bulkSlot <- struct{}{}:
@@ -217,11 +217,13 @@ func (p *partition) finish(r result) {
 
 // drain waits for the syncs under way. Their contexts end when the bound for
 // handing over does.
-func (p *partition) drain(cause error) error {
+func (p *partition) drain(ctx context.Context, cause error) error {
 	for p.lanes.running() > 0 {
 		p.finish(<-p.results)
 	}
-	if err := p.part.Commit(context.Background()); err != nil {
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := p.part.Commit(bound); err != nil {
 		p.log.Warn().Err(err).Msg("last commit of a partition")
 	}
 	return cause
@@ -300,7 +302,8 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 		records = append(records, r)
 	}
 	if v.Event.Outcome == event.Deferred {
-		add(p.deferral(job, &v))
+		more, err := p.deferral(job, &v)
+		records, failed = append(records, more...), err
 	}
 	if v.Event.Outcome == event.Failed {
 		add(p.out.dead(deadLetter(job, v.Event)))
@@ -331,20 +334,31 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 
 // deferral puts a sync off, or gives it up when its attempts are used up; then
 // the verdict's event becomes failed/exhausted.
-func (p *partition) deferral(job reconcile.Job, v *reconcile.Verdict) (kafka.Record, error) {
+func (p *partition) deferral(job reconcile.Job, v *reconcile.Verdict) ([]kafka.Record, error) {
 	delay, ok := p.policy.deferred(job.Attempt, v.Wait)
 	if !ok {
 		v.Event.Note = fmt.Sprintf("given up after %d attempts; the last was deferred because of %s", job.Attempt, v.Event.Reason)
 		v.Event.Outcome, v.Event.Reason = event.Failed, event.ReasonExhausted
-		return p.out.dead(deadLetter(job, v.Event))
+		return nil, nil
 	}
 	v.Event.Next = p.now().Add(delay)
-	return p.out.later(continued(job, v.Event), delay)
+	var out []kafka.Record
+	for _, t := range continued(job, v.Event) {
+		r, err := p.out.later(t, delay)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
-// continued is the trigger that takes a deferred job up again and answers for
-// all of its triggers.
-func continued(job reconcile.Job, e event.Event) event.Trigger {
+// perTrigger bounds the triggers that one retried trigger answers for.
+const perTrigger = 500
+
+// continued are the triggers that take a deferred job up again and answer for
+// all of its triggers: one, unless there are very many.
+func continued(job reconcile.Job, e event.Event) []event.Trigger {
 	t := job.Triggers[0]
 	t.SyncID, t.Attempt, t.NotBefore, t.LastError = job.SyncID(), job.Attempt, e.Next, e.Error
 	if t.FirstFail.IsZero() {
@@ -355,12 +369,24 @@ func continued(job reconcile.Job, e event.Event) event.Trigger {
 			t.Via = other.Via
 		}
 	}
-	t.Also = reconcile.Refs(job.Triggers)[1:]
-	return t
+	var out []event.Trigger
+	for refs := range slices.Chunk(reconcile.Refs(job.Triggers)[1:], perTrigger) {
+		part := t
+		part.Also = refs
+		if len(out) > 0 { // it comes back as a companion of the first
+			part.ID, part.Also = refs[0].ID, refs[1:]
+		}
+		out = append(out, part)
+	}
+	if out == nil {
+		t.Also = nil
+		out = []event.Trigger{t}
+	}
+	return out
 }
 
 func deadLetter(job reconcile.Job, e event.Event) event.DeadLetter {
-	t := continued(job, e)
+	t := continued(job, e)[0]
 	return event.DeadLetter{
 		Source: t.Source, Key: job.Key.String(), Reason: e.Reason, Class: e.Class, Error: e.Error,
 		Attempts: job.Attempt, First: t.FirstFail, Last: e.At, SyncID: e.SyncID, Trigger: &t,
