@@ -1,0 +1,115 @@
+package httpsim
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func serve(t *testing.T) (*Sim, func(path string) (int, string)) {
+	t.Helper()
+	s := New(FrozenClock(time.Unix(0, 0)), 1)
+	s.Render = func(w http.ResponseWriter, _ *http.Request, code string) { http.Error(w, code, http.StatusTooManyRequests) }
+	s.Handle("GET /things/{id}", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.PathValue("id")) })
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	return s, func(path string) (int, string) {
+		resp, err := http.Get(srv.URL + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = resp.Body.Close() }()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, strings.TrimSpace(string(b))
+	}
+}
+
+func TestFaults(t *testing.T) {
+	s, get := serve(t)
+	cases := map[string]struct {
+		fault  Fault
+		status int
+		body   string
+	}{
+		"none":       {Fault{Route: "GET /other"}, 200, "a"},
+		"code":       {Fault{Code: "rate_limit"}, 429, "rate_limit"},
+		"literal":    {Fault{Status: 503, Body: "gone"}, 503, "gone"},
+		"other path": {Fault{Path: "/things/b", Code: "x"}, 200, "a"},
+		"this path":  {Fault{Path: "/things/a", Code: "x"}, 429, "x"},
+	}
+	for name, c := range cases {
+		remove := s.Inject(c.fault)
+		if status, body := get("/things/a"); status != c.status || body != c.body {
+			t.Errorf("%s: %d %q", name, status, body)
+		}
+		remove()
+		if status, _ := get("/things/a"); status != 200 {
+			t.Errorf("%s: it goes on after its end: %d", name, status)
+		}
+	}
+	for _, f := range []Fault{{Drop: true}, {DropAfter: true}} {
+		remove := s.Inject(f)
+		if status, _ := get("/things/a"); status != 0 {
+			t.Errorf("%+v: answered %d", f, status)
+		}
+		remove()
+	}
+}
+
+func TestTimesAndRate(t *testing.T) {
+	s, get := serve(t)
+	s.Inject(Fault{Code: "x", Times: 2})
+	var got []int
+	for range 4 {
+		status, _ := get("/things/a")
+		got = append(got, status)
+	}
+	if got[0] != 429 || got[1] != 429 || got[2] != 200 || got[3] != 200 {
+		t.Errorf("a fault of two times: %v", got)
+	}
+	s.Inject(Fault{Code: "x", Rate: 0.5})
+	struck := 0
+	for range 200 {
+		if status, _ := get("/things/a"); status == 429 {
+			struck++
+		}
+	}
+	if struck < 60 || struck > 140 {
+		t.Errorf("a fault of rate 0.5 struck %d of 200 calls", struck)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	s, get := serve(t)
+	s.Inject(Fault{Code: "x", Times: 1})
+	get("/things/a?x=1")
+	get("/things/b")
+	if n := s.Calls()["GET /things/{id}"]; n != 2 {
+		t.Errorf("%d calls, want the faulty one too", n)
+	}
+	log := s.Log()
+	if len(log) != 2 || log[0].Path != "/things/a?x=1" || log[0].Status != 429 || log[1].Status != 200 {
+		t.Errorf("log %+v", log)
+	}
+	s.ResetCalls()
+	if len(s.Calls()) != 0 || len(s.Log()) != 0 {
+		t.Error("not reset")
+	}
+}
+
+func TestClocks(t *testing.T) {
+	c := FrozenClock(time.Unix(1000, 0))
+	c.Advance(time.Hour)
+	if !c.Now().Equal(time.Unix(4600, 0)) {
+		t.Errorf("a frozen clock shows %s", c.Now())
+	}
+	r := RunningClock()
+	before := r.Now()
+	r.Advance(time.Hour)
+	if d := r.Now().Sub(before); d < time.Hour || d > time.Hour+time.Minute {
+		t.Errorf("a running clock moved by %s", d)
+	}
+}
