@@ -145,6 +145,9 @@ func wantAccount(acc record.Account) Want {
 		add(wantIdentity("salesforce", acc.CRMID))
 	}
 	for _, s := range acc.Subscriptions {
+		if strings.EqualFold(s.SourceStatus, "draft") {
+			continue // not sold yet: nobody should see it
+		}
 		add(wantSubscription(s))
 		for _, o := range s.Offers {
 			add(wantOffer(s.ID, o))

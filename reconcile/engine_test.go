@@ -202,6 +202,17 @@ func TestLookups(t *testing.T) {
 	})
 }
 
+func TestDraftsAreNobodysBusiness(t *testing.T) {
+	w := newWorld()
+	a := account()
+	a.Subscriptions = append(a.Subscriptions, record.Subscription{ID: "A-S3", SourceStatus: "Draft", TermStart: today})
+	w.zuora.accounts["2c92aa"] = a
+	w.handle(t, w.trigger(accountKey, event.CauseLogin, ""))
+	if slices.ContainsFunc(w.limio.objects, func(o record.Object) bool { return o.Ref == "A-S3" }) {
+		t.Error("a draft subscription was imported")
+	}
+}
+
 func TestStripeFollowsAndThenRests(t *testing.T) {
 	w := newWorld()
 	v := w.handle(t, w.trigger(stripeKey, event.CauseStripe, event.OriginStripe))
@@ -242,9 +253,12 @@ func TestStripeSkips(t *testing.T) {
 		change func(w *world)
 		reason event.Reason
 	}{
-		"deleted meanwhile":      {func(w *world) { delete(w.stripe.subs, "sub_1") }, event.ReasonUnknownSubscription},
-		"not linked":             {func(w *world) { s := stripeSub(); s.Metadata = nil; w.stripe.subs["sub_1"] = s }, event.ReasonUnknownSubscription},
-		"linked to nothing":      {func(w *world) { w.limio.objects = nil }, event.ReasonUnknownSubscription},
+		"deleted meanwhile": {func(w *world) { delete(w.stripe.subs, "sub_1") }, event.ReasonUnknownSubscription},
+		"not linked":        {func(w *world) { s := stripeSub(); s.Metadata = nil; w.stripe.subs["sub_1"] = s }, event.ReasonUnknownSubscription},
+		"linked to nothing": {func(w *world) { w.limio.objects = nil }, event.ReasonUnknownSubscription},
+		"Limio names another": {func(w *world) {
+			w.limio.objects[0].Fields["data.stripe.subscription_id"] = record.Text("sub_2")
+		}, event.ReasonAmbiguousMatch},
 		"first payment not made": {func(w *world) { s := stripeSub(); s.Status = record.StatusLeave; w.stripe.subs["sub_1"] = s }, event.ReasonNotStarted},
 	}
 	for name, c := range cases {

@@ -141,10 +141,21 @@ func (s *Subscriptions) Have(ctx context.Context, w Want, _ Memory) (Have, error
 	if err != nil {
 		return Have{}, fmt.Errorf("read Limio subscription %s: %w", w.Link, err)
 	}
+	if other := linkedTo(objects, w.Link); other != "" && other != w.Label {
+		return Have{}, skip(event.ReasonAmbiguousMatch, w.Label+" says that it belongs to "+w.Link+", which Limio says belongs to "+other+
+			": two Stripe subscriptions would overwrite each other; correct the metadata of one")
+	}
 	return Have{
 		Objects: objects, Subscriptions: map[string]string{w.Label: w.Link},
 		Orders: ordersIn(objects), Updated: newest(objects),
 	}, nil
+}
+
+// linkedTo is the Stripe subscription that Limio's record itself names, "" when
+// it names none.
+func linkedTo(objects []record.Object, id string) string {
+	sub := first(objects, func(o record.Object) bool { return o.ID == id })
+	return sub.Fields["data.stripe.subscription_id"].String()
 }
 
 // Diff implements Reconciler.

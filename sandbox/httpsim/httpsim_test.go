@@ -12,7 +12,9 @@ import (
 func serve(t *testing.T) (*Sim, func(path string) (int, string)) {
 	t.Helper()
 	s := New(FrozenClock(time.Unix(0, 0)), 1)
-	s.Render = func(w http.ResponseWriter, _ *http.Request, code string) { http.Error(w, code, http.StatusTooManyRequests) }
+	s.Render = func(w http.ResponseWriter, _ *http.Request, code string) {
+		http.Error(w, code, http.StatusTooManyRequests)
+	}
 	s.Handle("GET /things/{id}", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.PathValue("id")) })
 	srv := httptest.NewServer(s)
 	t.Cleanup(srv.Close)
