@@ -8,10 +8,8 @@ SHELL         := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS     += --no-print-directory
 
-GO      ?= go
-BIN     := bin
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+GO  ?= go
+BIN := bin
 
 # What runs the tests, and with what. The checks replace GOTEST by a program
 # that counts.
@@ -74,7 +72,7 @@ fuzz: need-go ## Fuzz every fuzz target for 20 s (FUZZTIME=20s)
 
 .PHONY: build
 build: need-go ## Build bin/hotsync without cgo
-	CGO_ENABLED=0 $(GO) build -trimpath -tags timetzdata -ldflags '$(LDFLAGS)' -o $(BIN)/hotsync ./cmd/hotsync
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/hotsync ./cmd/hotsync
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI) ## Run golangci-lint; the first use builds it, which takes minutes
