@@ -1,8 +1,12 @@
 package world
 
 import (
-	"context"
+	"cmp"
+	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"hotsync/sandbox/httpsim"
@@ -49,13 +53,72 @@ type Config struct {
 	Window time.Duration
 }
 
-// World is a company. It is safe for concurrent use. Create it with New.
-type World struct {
-	cfg Config
+func (c Config) withDefaults() Config {
+	if c.Clock == nil {
+		c.Clock = httpsim.RunningClock()
+	}
+	c.Accounts, c.Subscriptions = cmp.Or(c.Accounts, 120), cmp.Or(c.Subscriptions, 160)
+	c.Rate = cmp.Or(c.Rate, 150)
+	c.Settle, c.Window = cmp.Or(c.Settle, 3*time.Second), cmp.Or(c.Window, 10*time.Second)
+	return c
 }
 
-// New builds a world. It starts nothing.
-func New(cfg Config) *World { panic("world: under construction") }
+// World is a company. It is safe for concurrent use. Create it with New.
+type World struct {
+	cfg    Config
+	clock  *httpsim.Clock
+	zuora  *zuora.Server
+	stripe *stripe.Server
+	limio  *limio.Server
+	keys   keys
+	access Credentials
+
+	mu       sync.Mutex
+	rnd      *rand.Rand
+	accounts []*account
+	byID     map[string]*account
+	users    []*User
+	subs     []*subscription
+	bySub    map[string]*subscription // by Stripe id
+	seeded   int                      // the last entry of Limio's write log that is the world's own
+	windows  []window
+	counter  int // makes names and values that were never there before
+}
+
+// New builds a world. It starts nothing. It panics when the world it was taught
+// to build is not consistent, which is a fault of this package.
+func New(cfg Config) *World {
+	cfg = cfg.withDefaults()
+	w := &World{
+		cfg: cfg, clock: cfg.Clock, byID: map[string]*account{}, bySub: map[string]*subscription{},
+		rnd: rand.New(rand.NewPCG(cfg.Seed, 0x686f7473796e63)),
+	}
+	w.access = Credentials{
+		ZuoraClientID: "zuora-client", ZuoraClientSecret: w.hex(32), LimioClientID: "limio-client", LimioClientSecret: w.hex(32),
+		StripeKey: "sk_test_" + w.hex(24), WebhookSecret: "whsec_" + w.hex(32),
+	}
+	w.keys = newKeys(cfg.Seed)
+	w.zuora = zuora.New(zuora.Config{
+		Clock: cfg.Clock, Seed: cfg.Seed, ClientID: w.access.ZuoraClientID, ClientSecret: w.access.ZuoraClientSecret,
+		IndexedFields: []string{"Account." + LookupField},
+	})
+	w.stripe = stripe.New(stripe.Config{
+		Clock: cfg.Clock, Seed: cfg.Seed, SecretKey: w.access.StripeKey, WebhookSecrets: []string{w.access.WebhookSecret},
+		// A draft lasts seconds and a payment that failed is not tried again by
+		// itself: a day of billing has to fit into a minute.
+		DraftFor: draftFor, DunningDays: []int{}, DunningEnd: stripe.DunningPastDue,
+	})
+	w.limio = limio.New(limio.Config{
+		Clock: cfg.Clock, Seed: cfg.Seed, ClientID: w.access.LimioClientID, ClientSecret: w.access.LimioClientSecret,
+		Zuora: w.zuoraSource, Stripe: w.stripeSource, ErrorStyle: limio.ErrorRotate,
+	})
+	if err := w.seed(); err != nil {
+		panic(fmt.Sprintf("world: seed %d: %v", cfg.Seed, err))
+	}
+	return w
+}
+
+const draftFor = 10 * time.Second
 
 // Credentials are what the simulators accept.
 type Credentials struct {
@@ -100,80 +163,86 @@ type Subscription struct {
 }
 
 // ZuoraHandler serves the Zuora API.
-func (w *World) ZuoraHandler() http.Handler { return nil }
+func (w *World) ZuoraHandler() http.Handler { return w.zuora }
 
 // StripeHandler serves the Stripe API.
-func (w *World) StripeHandler() http.Handler { return nil }
+func (w *World) StripeHandler() http.Handler { return w.stripe }
 
 // LimioHandler serves the Limio API.
-func (w *World) LimioHandler() http.Handler { return nil }
-
-// JWKSHandler serves JWKS at every path.
-func (w *World) JWKSHandler() http.Handler { return nil }
-
-// JWKS returns the public keys of all providers as a JSON Web Key Set.
-func (w *World) JWKS() []byte { return nil }
+func (w *World) LimioHandler() http.Handler { return w.limio }
 
 // Zuora returns the simulated tenant.
-func (w *World) Zuora() *zuora.Server { return nil }
+func (w *World) Zuora() *zuora.Server { return w.zuora }
 
 // Stripe returns the simulated Stripe account.
-func (w *World) Stripe() *stripe.Server { return nil }
+func (w *World) Stripe() *stripe.Server { return w.stripe }
 
 // Limio returns the simulated Limio.
-func (w *World) Limio() *limio.Server { return nil }
+func (w *World) Limio() *limio.Server { return w.limio }
 
 // Clock returns the time of the world.
-func (w *World) Clock() *httpsim.Clock { return nil }
+func (w *World) Clock() *httpsim.Clock { return w.clock }
 
 // Credentials returns what the simulators accept.
-func (w *World) Credentials() Credentials { return Credentials{} }
-
-// Providers returns the identity providers: first one that names account ids,
-// then one whose sub is looked up.
-func (w *World) Providers() []Provider { return nil }
+func (w *World) Credentials() Credentials { return w.access }
 
 // Users returns everybody whose login leads to an account, in a fixed order.
-func (w *World) Users() []User { return nil }
+func (w *World) Users() []User {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]User, len(w.users))
+	for i, u := range w.users {
+		out[i] = *u
+		out[i].Accounts = slices.Clone(u.Accounts)
+	}
+	return out
+}
 
 // Accounts returns every Zuora account, in the order they were made.
-func (w *World) Accounts() []Account { return nil }
+func (w *World) Accounts() []Account {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]Account, len(w.accounts))
+	for i, a := range w.accounts {
+		out[i] = a.Account
+	}
+	return out
+}
 
 // Subscriptions returns every Stripe subscription, in the order they were made.
-func (w *World) Subscriptions() []Subscription { return nil }
-
-// Run makes traffic until Config.Duration has passed or ctx ends, whichever is
-// first, and hands every message to emit, one after the other. Then it
-// finishes what is under way, heals all faults, makes observed records equal
-// and announces once more every record that changed; that takes some seconds,
-// whatever ctx says. The error is emit's, or a fault of the world itself.
-func (w *World) Run(ctx context.Context, emit func(Message) error) (Produced, error) {
-	return Produced{}, nil
+func (w *World) Subscriptions() []Subscription {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]Subscription, len(w.subs))
+	for i, s := range w.subs {
+		out[i] = s.Subscription
+	}
+	return out
 }
 
-// Difference is a field in which Limio is not what its billing system says.
-type Difference struct {
-	System string // "zuora" or "stripe"
-	ID     string // Zuora account id, or Stripe subscription id
-	Field  string // such as "subscription A-S00000012 status"
-	Want   string
-	Have   string
+// hex makes up an id of n hexadecimal digits.
+func (w *World) hex(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = "0123456789abcdef"[w.rnd.IntN(16)]
+	}
+	return string(b)
 }
 
-// Drift compares both sides of every record that must be in sync.
-func (w *World) Drift() []Difference { return nil }
-
-// Loop is a write in Limio that should not have been made.
-type Loop struct {
-	Rule   string // "noop", "echo", "flapping" or "twice"
-	Object string // Limio id
-	Detail string
-	At     time.Time
+// alnum makes up an id of n letters and digits, as Stripe's are.
+func (w *World) alnum(n int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = letters[w.rnd.IntN(len(letters))]
+	}
+	return string(b)
 }
 
-// Loops reads Limio's write log.
-func (w *World) Loops() []Loop { return nil }
+// next is a number that was never given before.
+func (w *World) next() int {
+	w.counter++
+	return w.counter
+}
 
-// Calls returns how many calls each simulator has had: "zuora", "stripe",
-// "limio", tokens included.
-func (w *World) Calls() map[string]int { return nil }
+func one[T any](rnd *rand.Rand, from []T) T { return from[rnd.IntN(len(from))] }
