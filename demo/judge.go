@@ -159,20 +159,8 @@ const keepFindings = 10
 // unanswered reads every trigger from its topic and looks for its outcome.
 func (j Judge) unanswered(ctx context.Context, r *Report) error {
 	answered := map[string]bool{}
-	rows, err := j.Store.Query(ctx, "SELECT trigger_id FROM trigger_outcomes WHERE outcome NOT IN ('', 'deferred')")
-	if err != nil {
-		return fmt.Errorf("read outcomes: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return fmt.Errorf("read outcomes: %w", err)
-		}
-		answered[id] = true
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read outcomes: %w", err)
+	if err := j.Store.Answered(ctx, func(id string) { answered[id] = true }); err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for _, topic := range j.groups()[j.Kafka.Prefix+".workers"] {
@@ -235,20 +223,7 @@ func (j Judge) verify(ctx context.Context, r *Report) error {
 
 // views looks for syncs and triggers that a view shows more than once.
 func (j Judge) views(ctx context.Context, r *Report) error {
-	for view, id := range map[string]string{"syncs": "sync_id", "trigger_outcomes": "trigger_id"} {
-		rows, err := j.Store.Query(ctx, fmt.Sprintf("SELECT toInt64(count()) - toInt64(uniqExact(%s)) FROM %s", id, view))
-		if err != nil {
-			return fmt.Errorf("count %s: %w", view, err)
-		}
-		var twice int64
-		if rows.Next() {
-			err = rows.Scan(&twice)
-		}
-		_ = rows.Close()
-		if err != nil {
-			return fmt.Errorf("count %s: %w", view, err)
-		}
-		r.Duplicates += twice
-	}
-	return nil
+	twice, err := j.Store.ShownTwice(ctx)
+	r.Duplicates += twice
+	return err
 }
