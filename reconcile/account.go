@@ -101,7 +101,7 @@ func (a *Accounts) Want(ctx context.Context, r Request) (Want, error) {
 			return Want{}, skip(event.ReasonUnknownAccount, "Zuora has no account "+r.Key.ID)
 		}
 		if err != nil {
-			return Want{}, fmt.Errorf("read account %s: %w", r.Key.ID, err)
+			return Want{}, err
 		}
 		return wantAccount(acc), nil
 	}
@@ -129,7 +129,7 @@ func matchError(field string, err error) error {
 	case fault.Ambiguous:
 		return skip(event.ReasonAmbiguousMatch, err.Error())
 	}
-	return fmt.Errorf("look up account by %s: %w", field, err)
+	return err
 }
 
 func wantAccount(acc record.Account) Want {
@@ -340,12 +340,16 @@ func newest(objects []record.Object) string {
 }
 
 // Orders implements Originator: the Zuora orders of the subscriptions that
-// differ.
-func (a *Accounts) Orders(ctx context.Context, _ Want, writes []record.Write) ([]record.Order, error) {
-	var numbers []string
+// differ, in themselves or in what they hold.
+func (a *Accounts) Orders(ctx context.Context, h Have, writes []record.Write) ([]record.Order, error) {
+	differs := map[string]bool{} // by Limio id
 	for _, w := range writes {
-		if w.Type == record.SubscriptionType && w.Op == record.OpUpdate && !slices.Contains(numbers, w.Ref) {
-			numbers = append(numbers, w.Ref)
+		differs[w.ID], differs[w.Parent] = true, true
+	}
+	var numbers []string
+	for number, id := range h.Subscriptions {
+		if differs[id] {
+			numbers = append(numbers, number)
 		}
 	}
 	found := make([][]record.Order, len(numbers))

@@ -33,7 +33,7 @@ func (a *Accounts) one(o record.Object, h Have) (record.Write, bool) {
 	switch {
 	case found:
 		fields := a.authority.Compare(o, have)
-		return record.Write{Op: record.OpUpdate, Type: o.Type, ID: have.ID, Ref: o.Ref, Fields: fields}, len(fields) > 0
+		return record.Write{Op: record.OpUpdate, Type: o.Type, ID: have.ID, Ref: o.Ref, Parent: have.Parent, Fields: fields}, len(fields) > 0
 	case o.Type == record.SubscriptionType, o.Type == record.Customer:
 		return record.Write{}, false // imported, never created
 	case o.Type == record.PaymentMethodType && o.Fields["status"] != record.Text("active"):
@@ -114,7 +114,7 @@ func (a *Accounts) surplus(w Want, h Have, now time.Time) []record.Write {
 		default:
 			continue
 		}
-		out = append(out, record.Write{Op: record.OpCancel, Type: have.Type, ID: have.ID, Ref: have.Ref, Fields: change})
+		out = append(out, record.Write{Op: record.OpCancel, Type: have.Type, ID: have.ID, Ref: have.Ref, Parent: have.Parent, Fields: change})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,7 +218,7 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 	}
 	orders := s.have.Orders
 	if o, ok := r.(Originator); ok {
-		more, err := o.Orders(ctx, s.want, writes)
+		more, err := o.Orders(ctx, s.have, writes)
 		if err != nil {
 			return false, err
 		}
@@ -254,7 +255,7 @@ func (s *sync) apply(ctx context.Context, writes []record.Write) error {
 		}
 		id, err := s.cfg.Limio.Apply(ctx, w)
 		if err != nil {
-			return fmt.Errorf("%s %s %s: %w", w.Op, w.Type, name(w), err)
+			return err
 		}
 		if w.Op == record.OpImport {
 			if s.memory.Subscriptions == nil {
@@ -404,20 +405,13 @@ func (j Job) origin() event.Origin {
 	return ""
 }
 
-func name(w record.Write) string {
-	if w.ID != "" {
-		return w.ID
-	}
-	return w.Ref
-}
-
 func leftover(writes []record.Write) string {
 	out := "still different after writing:"
 	for i, c := range record.Changes(writes) {
 		if i == 5 {
 			return out + " …"
 		}
-		out += fmt.Sprintf(" %s %s %s", c.Object, c.ID+c.Ref, c.Field)
+		out += fmt.Sprintf(" %s %s %s;", c.Object, cmp.Or(c.ID, c.Ref), c.Field)
 	}
 	return out
 }

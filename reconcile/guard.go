@@ -37,7 +37,7 @@ func (g GuardConfig) byTriggers(triggers []event.Trigger, m Memory, now time.Tim
 		if t.Cause == event.CauseAPI || t.Cause == event.CauseReplay {
 			return nil
 		}
-		if end := t.At.Add(g.Settle); slices.Contains(g.Origins, t.Origin) && end.After(until) {
+		if end := g.settled(t.At); slices.Contains(g.Origins, t.Origin) && end.After(until) {
 			until, origin = end, t.Origin
 		}
 	}
@@ -55,11 +55,20 @@ func (g GuardConfig) byOrders(orders []record.Order, triggers []event.Trigger, n
 		}
 	}
 	for _, o := range orders {
-		if end := o.Created.Add(g.Settle); slices.Contains(g.Origins, event.Origin(o.Source)) && end.After(until) {
+		if end := g.settled(o.Created); slices.Contains(g.Origins, event.Origin(o.Source)) && end.After(until) {
 			until, origin = end, event.Origin(o.Source)
 		}
 	}
 	return g.settling(until, origin, now)
+}
+
+// settled is when a change made at a time has settled. Stripe and Zuora stamp in
+// whole seconds, so such a stamp may be up to a second early.
+func (g GuardConfig) settled(at time.Time) time.Time {
+	if at.Nanosecond() == 0 {
+		at = at.Add(time.Second)
+	}
+	return at.Add(g.Settle)
 }
 
 func (g GuardConfig) settling(until time.Time, origin event.Origin, now time.Time) *suppression {
@@ -67,7 +76,7 @@ func (g GuardConfig) settling(until time.Time, origin event.Origin, now time.Tim
 		return nil
 	}
 	// A producer's clock may run ahead; no change settles longer than Settle.
-	if latest := now.Add(g.Settle); until.After(latest) {
+	if latest := now.Add(g.Settle + time.Second); until.After(latest) {
 		until = latest
 	}
 	return &suppression{

@@ -69,7 +69,7 @@ type Reconciler interface {
 // Originator is a Reconciler that can find out, at the price of further reads,
 // which orders lie behind a difference.
 type Originator interface {
-	Orders(ctx context.Context, w Want, writes []record.Write) ([]record.Order, error)
+	Orders(ctx context.Context, h Have, writes []record.Write) ([]record.Order, error)
 }
 
 // Expander turns a key that only points at others into those others.

@@ -51,8 +51,10 @@ func (s *Subscriptions) schedules(w Want, h Have, now time.Time) []record.Write 
 func pair(wants, haves []record.Object) (pairs map[int]record.Object, spare []record.Object) {
 	pairs = map[int]record.Object{}
 	used := make([]bool, len(haves))
+	order := liveFirst(wants)
 	take := func(fits func(want, have record.Object) bool) {
-		for i, want := range wants {
+		for _, i := range order {
+			want := wants[i]
 			if _, done := pairs[i]; done {
 				continue
 			}
@@ -82,6 +84,21 @@ func pair(wants, haves []record.Object) (pairs map[int]record.Object, spare []re
 		}
 	}
 	return pairs, spare
+}
+
+// liveFirst returns the indexes of wants with those that must not be cancelled
+// before those that must: an entry that serves a payment is never taken for one
+// that will not happen.
+func liveFirst(wants []record.Object) []int {
+	var live, cancelled []int
+	for i, o := range wants {
+		if o.Fields["status"] == record.Text(string(record.ScheduleCancelled)) {
+			cancelled = append(cancelled, i)
+		} else {
+			live = append(live, i)
+		}
+	}
+	return append(live, cancelled...)
 }
 
 // stale reports whether a payment that Stripe does not know must be cancelled:

@@ -57,7 +57,7 @@ type Write struct {
 	Type   Type
 	ID     string // "" for create and import
 	Ref    string
-	Parent string // Limio id of the object it belongs to, for create
+	Parent string // Limio id of the object it belongs to; required for create
 	Fields []FieldChange
 }
 

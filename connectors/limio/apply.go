@@ -1,6 +1,7 @@
 package limio
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ import (
 func (c *Client) Apply(ctx context.Context, w record.Write) (string, error) {
 	id, err := c.apply(ctx, w)
 	if err != nil {
-		return "", fmt.Errorf("%s %s %s: %w", w.Op, w.Type, rest.Snippet(w.ID+w.Ref, 80), err)
+		return "", fmt.Errorf("%s %s %s: %w", w.Op, w.Type, rest.Snippet(cmp.Or(w.ID, w.Ref), 80), err)
 	}
 	return id, nil
 }
