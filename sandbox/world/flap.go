@@ -43,6 +43,7 @@ func (w *World) Flap(id string) (Step, error) {
 const (
 	flapPoll = 200 * time.Millisecond
 	flapWait = 10 * time.Second
+	readBack = time.Second // a careful program reads what it wrote
 )
 
 type flap struct {
@@ -53,7 +54,7 @@ type flap struct {
 	started     time.Time
 }
 
-// wait looks whether the change was written, and undoes it.
+// wait looks whether the change was written.
 func (f *flap) wait() (Step, error) {
 	written := slices.ContainsFunc(f.w.limio.WritesSince(f.seq), func(x limio.Write) bool {
 		return x.ObjectID == f.limioID && x.By == limio.ByAPI &&
@@ -61,11 +62,15 @@ func (f *flap) wait() (Step, error) {
 	})
 	switch {
 	case written:
+		return Step{After: readBack, Next: f.undo}, nil
 	case f.w.clock.Now().Sub(f.started) < flapWait:
 		return Step{After: flapPoll, Next: f.wait}, nil
 	default:
 		return Step{}, nil // nobody syncs: there is nothing to undo
 	}
+}
+
+func (f *flap) undo() (Step, error) {
 	if err := f.w.limio.UpdateAs(limio.ByStaff, f.limioID, func(json map[string]any) { set(json, "data.termEndDate", f.old) }); err != nil {
 		return Step{}, fmt.Errorf("undo the term of %s: %w", f.limioID, err)
 	}

@@ -124,13 +124,13 @@ func ecKey(rnd *rand.Rand) *ecdsa.PrivateKey {
 }
 
 // JWKS returns the public keys of all providers as a JSON Web Key Set.
-func (w *World) JWKS() []byte { return bytes.Clone(w.keys.public) }
+func (w *World) JWKS() []byte { return bytes.Clone(w.keys().public) }
 
 // JWKSHandler serves JWKS at every path.
 func (w *World) JWKSHandler() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/jwk-set+json")
-		_, _ = rw.Write(w.keys.public) // the caller went away
+		_, _ = rw.Write(w.keys().public) // the caller went away
 	})
 }
 
@@ -160,9 +160,9 @@ func (w *World) token(provider string, claims map[string]any, how signer) string
 	switch {
 	case how == byNobody:
 	case how == byForger && header["alg"] == "RS256":
-		signature, err = rsa.SignPKCS1v15(nil, w.keys.forger, crypto.SHA256, digest[:])
+		signature, err = rsa.SignPKCS1v15(nil, w.keys().forger, crypto.SHA256, digest[:])
 	case header["alg"] == "RS256":
-		signature, err = rsa.SignPKCS1v15(nil, w.keys.rsa, crypto.SHA256, digest[:])
+		signature, err = rsa.SignPKCS1v15(nil, w.keys().rsa, crypto.SHA256, digest[:])
 	default:
 		if signature, err = w.signES256(digest[:]); how == byForger {
 			signature[10] ^= 0xff
@@ -175,7 +175,7 @@ func (w *World) token(provider string, claims map[string]any, how signer) string
 }
 
 func (w *World) signES256(digest []byte) ([]byte, error) {
-	der, err := w.keys.ec.Sign(nil, digest, crypto.SHA256)
+	der, err := w.keys().ec.Sign(nil, digest, crypto.SHA256)
 	if err != nil {
 		return nil, err
 	}

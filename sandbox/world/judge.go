@@ -29,8 +29,8 @@ func (d Difference) String() string {
 //
 // Of an account: that there is exactly one customer with its identity; the
 // customer's name and e-mail; a Salesforce identity when it has a CRM id; per
-// latest subscription that there is exactly one in Limio, of that customer,
-// with status, term dates and auto-renew; its offers, unless Limio sold them;
+// latest subscription that is no draft that there is exactly one in Limio, of
+// that customer, with status, term dates and auto-renew; its offers, unless Limio sold them;
 // each payment method, and no active one that Zuora lacks; both addresses, the
 // newest of a kind counting. An account without subscriptions needs no
 // customer, since only subscriptions are imported.

@@ -66,7 +66,8 @@ type window struct {
 func (w *World) echoes(writes []limio.Write, windows []window) (out []Loop) {
 	bySub := map[string][]window{}
 	for _, win := range windows {
-		if latest := win.from.Add(w.cfg.Settle); win.until.IsZero() || win.until.After(latest) {
+		// Stripe tells the second in which something happened, no more.
+		if latest := win.from.Truncate(time.Second).Add(w.cfg.Settle); win.until.IsZero() || win.until.After(latest) {
 			win.until = latest
 		}
 		bySub[win.sub] = append(bySub[win.sub], win)

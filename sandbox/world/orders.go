@@ -150,7 +150,7 @@ func (w *World) zuoraOrder(id, source string) (Step, error) {
 }
 
 // followStripe makes Limio's record what Stripe says, as Limio's orchestration
-// leaves it behind.
+// leaves it behind: whole, so that nobody has anything to add.
 func followStripe(tx *limio.Tx, sub string, want wantStripe) error {
 	if err := update(tx, sub, want.fields); err != nil {
 		return err
@@ -170,6 +170,7 @@ func followStripe(tx *limio.Tx, sub string, want wantStripe) error {
 		f := fields{
 			"status": p.status, "data.type": "payment", "data.date": stampOf(p.date), "data.schedule_date": stampOf(p.date),
 			"data.amount": limio.FormatAmount(p.amount, p.currency), "data.currency": p.currency,
+			"data.description": p.description, "data.external_id": p.invoice,
 		}
 		if o, ok := found[i]; ok {
 			if err := update(tx, o.ID, f); err != nil {
@@ -177,7 +178,6 @@ func followStripe(tx *limio.Tx, sub string, want wantStripe) error {
 			}
 			continue
 		}
-		f["data.description"], f["data.external_id"] = p.description, p.invoice
 		if err := insertUnder(tx, sub, limio.TypeSchedule, f); err != nil {
 			return err
 		}

@@ -212,7 +212,7 @@ func (r *run) bill() (Step, error) {
 	return step, nil
 }
 
-func (r *run) closing() bool { return r.faults == nil && r.stories == nil }
+func (r *run) closing() bool { return r.stories == nil }
 
 // close finishes what is under way and announces everything that changed.
 func (r *run) close() error {

@@ -276,8 +276,8 @@ func (w *World) seedHardAccounts() error {
 		{subs: 1, crm: &blank, methods: w.oddMethods()},
 		{subs: 1, crm: &empty, currency: "JPY", shipping: true},
 		{subs: 0, role: roleQuiet},
-		{subs: 3, role: roleQuiet, shape: func(n int, s *zuora.Subscription) {
-			s.Status = []string{zuora.StatusPendingActivation, zuora.StatusPendingAcceptance, zuora.StatusSuspended}[n]
+		{subs: 4, role: roleQuiet, shape: func(n int, s *zuora.Subscription) {
+			s.Status = []string{zuora.StatusPendingActivation, zuora.StatusPendingAcceptance, zuora.StatusSuspended, zuora.StatusDraft}[n]
 		}},
 		{subs: 1, methods: []zuora.PaymentMethod{}}, // none at all
 		{subs: 1, shape: withSetupFee},

@@ -66,6 +66,9 @@ func (w *World) wantAccount(a zuora.Account) wantAccount {
 		out.addresses["delivery"] = wantAddress(*sold)
 	}
 	for _, s := range w.zuora.Subscriptions(a.ID) {
+		if s.Status == zuora.StatusDraft {
+			continue // not sold yet
+		}
 		out.subs = append(out.subs, wantSubscription(s, now))
 	}
 	for _, m := range w.zuora.PaymentMethods(a.ID) {

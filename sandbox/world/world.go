@@ -70,7 +70,7 @@ type World struct {
 	zuora  *zuora.Server
 	stripe *stripe.Server
 	limio  *limio.Server
-	keys   keys
+	keys   func() keys // made when first needed
 	access Credentials
 
 	mu       sync.Mutex
@@ -97,7 +97,7 @@ func New(cfg Config) *World {
 		ZuoraClientID: "zuora-client", ZuoraClientSecret: w.hex(32), LimioClientID: "limio-client", LimioClientSecret: w.hex(32),
 		StripeKey: "sk_test_" + w.hex(24), WebhookSecret: "whsec_" + w.hex(32),
 	}
-	w.keys = newKeys(cfg.Seed)
+	w.keys = sync.OnceValue(func() keys { return newKeys(cfg.Seed) })
 	w.zuora = zuora.New(zuora.Config{
 		Clock: cfg.Clock, Seed: cfg.Seed, ClientID: w.access.ZuoraClientID, ClientSecret: w.access.ZuoraClientSecret,
 		IndexedFields: []string{"Account." + LookupField},
