@@ -86,7 +86,7 @@ func (w *World) claims(p Provider, sub string) map[string]any {
 	return out
 }
 
-// accountOf looks up the user behind an account.
+// loginOf is a login of the user behind an account.
 func (w *World) loginOf(account string) (Message, error) {
 	a := w.byID[account]
 	if a == nil || a.User == "" {

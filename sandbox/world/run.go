@@ -16,7 +16,9 @@ import (
 // first, and hands every message to emit, one after the other. Then it heals
 // all faults, finishes what is under way, makes observed records equal and
 // announces once more every record that changed; that takes some seconds,
-// whatever ctx says. It needs a running clock. The error is emit's, or a fault
+// whatever ctx says (about fifteen when Flap is under way, which is told once,
+// in runs of twenty seconds and more). It needs a running clock, and may be
+// called once. The error is emit's, or a fault
 // of the world itself.
 func (w *World) Run(ctx context.Context, emit func(Message) error) (Produced, error) {
 	r := &run{w: w, emit: emit, stories: stories(), rnd: rand.New(rand.NewPCG(w.cfg.Seed, 0x72756e)), started: w.clock.Now()}

@@ -80,8 +80,8 @@ type accountSeed struct {
 	shape     func(n int, s *zuora.Subscription)
 	after     func(a zuora.Account) error // changes made before Limio is told
 	unlisted  bool                        // no login leads to it
-	userID    string                      // of the second provider
-	providerB bool
+	shared    bool                        // its user has other accounts too, and is added later
+	providerB bool                        // its user is found by external
 }
 
 func (w *World) today() zuora.Date { return zuora.DateOf(w.clock.Now()) }
@@ -142,11 +142,10 @@ func (w *World) addAccount(seed accountSeed) (*account, error) {
 		}
 	}
 	switch {
-	case seed.unlisted:
-		// no login can tell it from its twin
+	case seed.unlisted, seed.shared:
 	case seed.providerB:
 		w.addUser(&User{ID: seed.external, Provider: providerB, Accounts: []string{a.ID}})
-	case seed.userID == "":
+	default:
 		w.addUser(&User{ID: "auth0|" + w.hex(24), Provider: providerA, Accounts: []string{a.ID}})
 	}
 	return a, nil
@@ -233,10 +232,9 @@ func (w *World) seedAccounts() error {
 		case 8:
 			s.migrated, s.sold, s.shipping = true, true, true
 		}
-		several := s.role == roleFree && n%20 < 6
+		s.shared = s.role == roleFree && n%20 < 6
 		switch {
-		case several:
-			s.userID = "later"
+		case s.shared:
 		case n%4 == 3:
 			s.providerB, s.external = true, "okta|"+w.hex(16)
 		}
@@ -244,7 +242,7 @@ func (w *World) seedAccounts() error {
 		if err != nil {
 			return fmt.Errorf("account %d: %w", n, err)
 		}
-		if several {
+		if s.shared {
 			claimed = append(claimed, a.ID)
 		}
 		if len(claimed) == 3 || n == w.cfg.Accounts-1 && len(claimed) > 0 {
