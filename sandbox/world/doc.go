@@ -18,7 +18,10 @@
 //
 // A test may instead take single steps (Login, RenewSubscription, ShopOrder, …).
 // Each returns a Step: the messages that tell of it, to be sent at once and in
-// order, and perhaps what happens later by itself.
+// order, and perhaps what happens later by itself. Poison has two megabytes now
+// and then, so the topics and the producer must take that much.
+//
+// What passes for true is written at Drift and Loops.
 //
 // # The cast
 //
@@ -27,7 +30,7 @@
 // plans, several versions, no CRM id, external ids that are not unique or
 // differ in case only, accounts Limio has never heard of, accounts migrated
 // before that are equal, others that have drifted since, and one that Zuora
-// refuses to show (equal, so that nothing is missing). Stripe subscriptions in
+// refuses to show (equal and never changed, so that nothing is missing). Stripe subscriptions in
 // euro, dollar and yen, with cards of their own, trials, by invoice, past due,
 // with a deleted customer, without a link to Limio, and some whose id starts
 // with ObservedPrefix, which the demo only observes. Limio holds subscriptions
