@@ -38,3 +38,29 @@ func (s *Store) ShownTwice(ctx context.Context) (int64, error) {
 	}
 	return syncs + triggers, nil
 }
+
+// Deferred counts the triggers that were put off at least once, whatever became
+// of them, and why.
+func (s *Store) Deferred(ctx context.Context) (triggers int64, reasons map[string]int64, err error) {
+	reasons = map[string]int64{}
+	rows, err := s.conn.Query(ctx, s.in(`SELECT toString(reason) AS why, toInt64(uniqExact(id)), toInt64(any(all))
+		FROM (SELECT reason, arrayJoin(triggers.id) AS id FROM @sync_events WHERE toString(outcome) = 'deferred') AS d
+		CROSS JOIN (SELECT uniqExact(arrayJoin(triggers.id)) AS all FROM @sync_events WHERE toString(outcome) = 'deferred') AS t
+		GROUP BY why`))
+	if err != nil {
+		return 0, nil, fmt.Errorf("count deferred triggers: %w", classify(err))
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var why string
+		var n int64
+		if err := rows.Scan(&why, &n, &triggers); err != nil {
+			return 0, nil, fmt.Errorf("count deferred triggers: %w", classify(err))
+		}
+		reasons[why] = n
+	}
+	if err := rows.Err(); err != nil {
+		return 0, nil, fmt.Errorf("count deferred triggers: %w", classify(err))
+	}
+	return triggers, reasons, nil
+}

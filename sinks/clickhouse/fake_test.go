@@ -17,6 +17,8 @@ import (
 type fakePartition struct {
 	mu        sync.Mutex
 	messages  []event.Message // offsets from base, without gaps
+	total     int             // with make: how many there are
+	make      func(i int) event.Message
 	position  int
 	portion   int
 	committed commitment
@@ -65,14 +67,20 @@ func (p *fakePartition) produce(messages ...event.Message) {
 func (p *fakePartition) Next(ctx context.Context) ([]event.Message, error) {
 	for {
 		p.mu.Lock()
-		from, to := p.position, min(p.position+p.portion, len(p.messages))
-		fail := p.failNext
-		if from < to {
-			p.position = to
-			p.mu.Unlock()
-			return p.messages[from:to:to], nil
-		}
+		from, to := p.position, min(p.position+p.portion, max(len(p.messages), p.total))
+		fail, all := p.failNext, p.messages
+		p.position = max(from, to)
 		p.mu.Unlock()
+		if from < to && p.make != nil {
+			var out []event.Message
+			for i := from; i < to; i++ {
+				out = append(out, p.make(i))
+			}
+			return out, nil
+		}
+		if from < to {
+			return all[from:to:to], nil
+		}
 		if fail != nil {
 			return nil, fail
 		}
@@ -209,8 +217,17 @@ func newLoader(tb testing.TB, st *Store, change ...func(*LoaderConfig)) (*Loader
 func number(tb testing.TB, st *Store, query string, args ...any) int64 {
 	tb.Helper()
 	var n int64
-	if err := st.conn.QueryRow(context.Background(), "SELECT toInt64(x) FROM ("+query+")", args...).Scan(&n); err != nil {
+	if err := session(tb, st).QueryRow(context.Background(), "SELECT toInt64(x) FROM ("+query+")", args...).Scan(&n); err != nil {
 		tb.Fatalf("%s: %v", query, err)
 	}
 	return n
+}
+
+func encode(tb testing.TB, v any) []byte {
+	tb.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
 }

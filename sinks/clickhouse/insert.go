@@ -49,10 +49,7 @@ func (s *Store) insert(ctx context.Context, t table, rows spans, token string) e
 // insertInto is the statement for all columns of t.
 func (s *Store) insertInto(t table) string {
 	var b strings.Builder
-	b.WriteString("INSERT INTO ")
-	b.WriteString(s.cfg.Database)
-	b.WriteByte('.')
-	b.WriteString(t.name())
+	b.WriteString(s.in("INSERT INTO @" + t.name()))
 	for i, c := range t.columns() {
 		b.WriteString(map[bool]string{true: " (", false: ", "}[i == 0])
 		b.WriteString("`" + c.name() + "`")
@@ -65,8 +62,8 @@ func (s *Store) insertInto(t table) string {
 func (s *Store) present(ctx context.Context, t table, topic string, partition int, first, last int64) (map[int64]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
-	rows, err := s.conn.Query(ctx, fmt.Sprintf(
-		"SELECT DISTINCT _offset FROM %s.%s WHERE _topic = ? AND _partition = ? AND _offset BETWEEN ? AND ?", s.cfg.Database, t.name()),
+	rows, err := s.conn.Query(ctx,
+		s.in("SELECT DISTINCT _offset FROM @"+t.name()+" WHERE _topic = ? AND _partition = ? AND _offset BETWEEN ? AND ?"),
 		topic, int32(partition), first, last)
 	if err != nil {
 		return nil, fmt.Errorf("look for offsets %d-%d of %s/%d: %w", first, last, topic, partition, err)

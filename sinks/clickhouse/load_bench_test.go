@@ -3,6 +3,8 @@ package clickhouse
 import (
 	"testing"
 	"time"
+
+	"hotsync/event"
 )
 
 // BenchmarkLoad loads b.N events into the real engine.
@@ -21,4 +23,23 @@ func BenchmarkLoad(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Logf("%+v", l.Stats())
+}
+
+// BenchmarkDecode compares the decoders.
+func BenchmarkDecode(b *testing.B) {
+	raw, err := sample(1).Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, decode := range map[string]func([]byte) (event.Event, error){"standard": event.DecodeEvent, "fast": decodeEvent} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(raw)))
+			for b.Loop() {
+				if _, err := decode(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -136,7 +136,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 		return err
 	}
 	d := dialect{s.cfg.Database, s.cfg.Cluster}
-	err = s.runAll(ctx, s.root.Exec,
+	err = s.runAll(ctx,
 		fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %s %s", d.Database, d.OnCluster()),
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s.schema_migrations %s
 			(version UInt32, name String, checksum String, applied DateTime64(3, 'UTC') DEFAULT now64(3))
@@ -167,11 +167,11 @@ func (s *Store) apply(ctx context.Context, m migration, d dialect) error {
 	if err != nil {
 		return err
 	}
-	if err := s.runAll(ctx, s.conn.Exec, texts...); err != nil {
+	if err := s.runAll(ctx, texts...); err != nil {
 		return fmt.Errorf("clickhouse: schema %04d_%s: %w", m.version, m.name, classify(err))
 	}
 	err = s.conn.Exec(ch.Context(ctx, ch.WithSettings(ch.Settings{"async_insert": 0})),
-		"INSERT INTO schema_migrations (version, name, checksum) VALUES (?, ?, ?)", uint32(m.version), m.name, m.checksum)
+		s.in("INSERT INTO @schema_migrations (version, name, checksum) VALUES (?, ?, ?)"), uint32(m.version), m.name, m.checksum)
 	if err != nil {
 		return fmt.Errorf("clickhouse: record schema %04d_%s: %w", m.version, m.name, classify(err))
 	}
@@ -180,10 +180,10 @@ func (s *Store) apply(ctx context.Context, m migration, d dialect) error {
 
 // runAll runs statements in order. One that meets the same statement of another
 // instance half way is run again.
-func (s *Store) runAll(ctx context.Context, exec func(context.Context, string, ...any) error, texts ...string) error {
+func (s *Store) runAll(ctx context.Context, texts ...string) error {
 	for _, text := range texts {
 		for try := 1; ; try++ {
-			err := exec(ctx, text)
+			err := s.conn.Exec(ctx, text)
 			var ex *ch.Exception
 			// Already exists, being dropped or renamed, or does not exist any
 			// more: the other instance is between two steps.
@@ -202,7 +202,7 @@ func (s *Store) runAll(ctx context.Context, exec func(context.Context, string, .
 
 // applied returns the checksums of the migrations that were run.
 func (s *Store) applied(ctx context.Context) (map[int]string, error) {
-	rows, err := s.conn.Query(ctx, "SELECT version, argMax(checksum, applied) FROM schema_migrations GROUP BY version")
+	rows, err := s.conn.Query(ctx, s.in("SELECT version, argMax(checksum, applied) FROM @schema_migrations GROUP BY version"))
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: read schema version: %w", classify(err))
 	}
@@ -230,7 +230,7 @@ func (s *Store) SchemaVersion(ctx context.Context) (have, want int, err error) {
 		return 0, 0, err
 	}
 	var n uint64
-	err = s.root.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = ? AND name = 'schema_migrations'", s.cfg.Database).Scan(&n)
+	err = s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = ? AND name = 'schema_migrations'", s.cfg.Database).Scan(&n)
 	if err != nil {
 		return 0, 0, fmt.Errorf("clickhouse: read schema version: %w", classify(err))
 	}

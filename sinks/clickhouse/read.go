@@ -62,7 +62,7 @@ type source struct{ topic, partition, offset, from string }
 // partition. A message that has none but is a dead letter is not lost. An empty
 // range yields a check that expects nothing.
 func (s *Store) Verify(ctx context.Context, topic string, ranges map[int]Range) ([]PartitionCheck, error) {
-	return s.verify(ctx, topic, ranges, source{"_topic", "_partition", "_offset", "sync_events"})
+	return s.verify(ctx, topic, ranges, source{"_topic", "_partition", "_offset", s.in("@sync_events")})
 }
 
 // VerifySource looks for an event about every message of a source topic in
@@ -70,7 +70,7 @@ func (s *Store) Verify(ctx context.Context, topic string, ranges map[int]Range) 
 // letters. It holds while messages that ask for nothing are recorded too. Its
 // Duplicates is always 0: several events may cite one message.
 func (s *Store) VerifySource(ctx context.Context, topic string, ranges map[int]Range) ([]PartitionCheck, error) {
-	return s.verify(ctx, topic, ranges, source{"t", "p", "o", "sync_events ARRAY JOIN triggers.topic AS t, triggers.partition AS p, triggers.offset AS o"})
+	return s.verify(ctx, topic, ranges, source{"t", "p", "o", s.in("@sync_events ARRAY JOIN triggers.topic AS t, triggers.partition AS p, triggers.offset AS o")})
 }
 
 func (s *Store) verify(ctx context.Context, topic string, ranges map[int]Range, src source) ([]PartitionCheck, error) {
@@ -92,7 +92,7 @@ func (s *Store) verifyPartition(ctx context.Context, topic string, partition int
 	}
 	args := []any{topic, int32(partition), r.First, r.Next}
 	where := fmt.Sprintf("%s = $1 AND %s = $2 AND %s >= $3 AND %s < $4", src.topic, src.partition, src.offset, src.offset)
-	dead := "SELECT source_offset FROM dead_letters WHERE source_topic = $1 AND source_partition = $2 AND source_offset >= $3 AND source_offset < $4"
+	dead := s.in("SELECT source_offset FROM @dead_letters WHERE source_topic = $1 AND source_partition = $2 AND source_offset >= $3 AND source_offset < $4")
 	var rows, found, either uint64
 	err := s.conn.QueryRow(ctx, fmt.Sprintf(`SELECT
 		(SELECT count() FROM %[1]s WHERE %[2]s),
@@ -135,8 +135,8 @@ func (s *Store) gaps(ctx context.Context, query string, r Range, args []any) ([]
 
 // OutcomeCounts counts triggers by outcome and reason, the most frequent first.
 func (s *Store) OutcomeCounts(ctx context.Context) ([]OutcomeCount, error) {
-	rows, err := s.conn.Query(ctx, `SELECT toString(outcome), toString(reason), count() AS n
-		FROM trigger_outcomes GROUP BY outcome, reason ORDER BY n DESC, outcome, reason`)
+	rows, err := s.conn.Query(ctx, s.in(`SELECT toString(outcome), toString(reason), count() AS n
+		FROM @trigger_outcomes GROUP BY outcome, reason ORDER BY n DESC, outcome, reason`))
 	if err != nil {
 		return nil, fmt.Errorf("count outcomes: %w", classify(err))
 	}
@@ -162,7 +162,7 @@ func (s *Store) OutcomeCounts(ctx context.Context) ([]OutcomeCount, error) {
 // answered. What was never planned is not known here: VerifySource finds it.
 func (s *Store) UnansweredTriggers(ctx context.Context, since time.Time) (int64, error) {
 	var n uint64
-	err := s.conn.QueryRow(ctx, "SELECT count() FROM trigger_outcomes WHERE outcome = '' AND received >= fromUnixTimestamp64Milli($1, 'UTC')",
+	err := s.conn.QueryRow(ctx, s.in("SELECT count() FROM @trigger_outcomes WHERE outcome = '' AND received >= fromUnixTimestamp64Milli($1, 'UTC')"),
 		clamp(since).UnixMilli()).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count unanswered triggers: %w", classify(err))
@@ -173,7 +173,7 @@ func (s *Store) UnansweredTriggers(ctx context.Context, since time.Time) (int64,
 // Latency returns quantiles over all triggers that have a final outcome.
 func (s *Store) Latency(ctx context.Context) (Latency, error) {
 	var q []float64
-	err := s.conn.QueryRow(ctx, "SELECT quantilesExactInclusive(0.5, 0.95, 0.99)(latency_ms) FROM trigger_outcomes WHERE isNotNull(latency_ms)").Scan(&q)
+	err := s.conn.QueryRow(ctx, s.in("SELECT quantilesExactInclusive(0.5, 0.95, 0.99)(latency_ms) FROM @trigger_outcomes WHERE isNotNull(latency_ms)")).Scan(&q)
 	if err != nil {
 		return Latency{}, fmt.Errorf("compute latency: %w", classify(err))
 	}

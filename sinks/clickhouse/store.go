@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -17,8 +17,7 @@ import (
 // used by many goroutines.
 type Store struct {
 	cfg  Config
-	conn driver.Conn // in the database
-	root driver.Conn // in no database, for Migrate: ours may not exist yet
+	conn driver.Conn
 }
 
 // Open returns a Store for cfg. It checks cfg and dials nothing.
@@ -33,44 +32,43 @@ func Open(cfg Config) (*Store, error) {
 	}
 	var client ch.ClientInfo
 	client.Products = append(client.Products, struct{ Name, Version string }{Name: "hotsync"})
-	open := func(database string, conns int) (driver.Conn, error) {
-		return ch.Open(&ch.Options{
-			Addr:         cfg.Addr,
-			TLS:          tlsConfig,
-			Auth:         ch.Auth{Database: database, Username: cfg.Username, Password: cfg.Password.Reveal()},
-			DialTimeout:  cfg.DialTimeout,
-			ReadTimeout:  cfg.QueryTimeout,
-			MaxOpenConns: conns,
-			MaxIdleConns: conns,
-			Compression:  &ch.Compression{Method: ch.CompressionLZ4},
-			// A connection whose server went away and came back is found out
-			// by its first use; a short life bounds how long such ones linger.
-			ConnMaxLifetime: 10 * time.Minute,
-			// Send a block in pieces of 1 MiB: what is held per connection.
-			MaxCompressionBuffer: 1 << 20,
-			ClientInfo:           client,
-		})
-	}
-	conn, err := open(cfg.Database, cfg.MaxConns)
+	conn, err := ch.Open(&ch.Options{
+		Addr: cfg.Addr,
+		TLS:  tlsConfig,
+		// No database is named here: ours may not exist yet, and the embedded
+		// engine dies of a handshake that names one that does not. Every
+		// statement names it instead.
+		Auth:         ch.Auth{Username: cfg.Username, Password: cfg.Password.Reveal()},
+		DialTimeout:  cfg.DialTimeout,
+		ReadTimeout:  cfg.QueryTimeout,
+		MaxOpenConns: cfg.MaxConns,
+		MaxIdleConns: cfg.MaxConns,
+		Compression:  &ch.Compression{Method: ch.CompressionLZ4},
+		// A connection whose server went away and came back is found out
+		// by its first use; a short life bounds how long such ones linger.
+		ConnMaxLifetime: 10 * time.Minute,
+		// Send a block in pieces of 1 MiB: what is held per connection.
+		MaxCompressionBuffer: 1 << 20,
+		ClientInfo:           client,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: open: %w", err)
 	}
-	root, err := open("", 1)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("clickhouse: open: %w", err), conn.Close())
-	}
-	return &Store{cfg: cfg, conn: conn, root: root}, nil
+	return &Store{cfg: cfg, conn: conn}, nil
 }
 
 // Close closes every connection.
-func (s *Store) Close() error { return errors.Join(s.conn.Close(), s.root.Close()) }
+func (s *Store) Close() error { return s.conn.Close() }
+
+// in returns query with every @ before a table's name replaced by our database.
+func (s *Store) in(query string) string { return strings.ReplaceAll(query, "@", s.cfg.Database+".") }
 
 // Database returns the name of the database the log is in.
 func (s *Store) Database() string { return s.cfg.Database }
 
 // Ping asks the server for an answer.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.root.Ping(ctx); err != nil {
+	if err := s.conn.Ping(ctx); err != nil {
 		return fmt.Errorf("clickhouse: ping %v: %w", s.cfg.Addr, classify(err))
 	}
 	return nil

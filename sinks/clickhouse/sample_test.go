@@ -1,12 +1,8 @@
 package clickhouse
 
 import (
-	"encoding/json"
 	"fmt"
-	"testing"
 	"time"
-
-	gojson "github.com/goccy/go-json"
 
 	"hotsync/event"
 	"hotsync/record"
@@ -38,29 +34,4 @@ func sample(i int) event.Event {
 		panic(err)
 	}
 	return e
-}
-
-func BenchmarkDecode(b *testing.B) {
-	raw, _ := sample(1).Encode()
-	b.Log(len(raw))
-	b.Run("std", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetBytes(int64(len(raw)))
-		for b.Loop() {
-			var e event.Event
-			if err := json.Unmarshal(raw, &e); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("goccy", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetBytes(int64(len(raw)))
-		for b.Loop() {
-			var e event.Event
-			if err := gojson.Unmarshal(raw, &e); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }
