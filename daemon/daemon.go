@@ -225,7 +225,7 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	lcfg.Observe, lcfg.Now = m.call, d.opt.Now
+	lcfg.Observe, lcfg.Now, lcfg.Build = m.call, d.opt.Now, d.opt.Build
 	lc, err := limio.New(lcfg)
 	if err != nil {
 		return nil, fmt.Errorf("limio: %w", err)
@@ -247,7 +247,7 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		if err != nil {
 			return nil, err
 		}
-		zcfg.Observe, zcfg.Now = m.call, d.opt.Now
+		zcfg.Observe, zcfg.Now, zcfg.Build = m.call, d.opt.Now, d.opt.Build
 		zcfg.Notice = func(text string) { d.opt.Log.Warn().Msg(text) }
 		zc, err := zuora.New(zcfg)
 		if err != nil {

@@ -280,7 +280,7 @@ func (d *demo) run(ctx context.Context) (Report, error) {
 	defer unwatch()
 	go d.watch(watch)
 
-	made, err := d.world.Run(ctx, func(m world.Message) error { return d.emit(life, m) })
+	made, err := d.traffic(ctx, life)
 	if err != nil {
 		return Report{}, fmt.Errorf("traffic: %w", err)
 	}
@@ -305,12 +305,43 @@ func (d *demo) run(ctx context.Context) (Report, error) {
 	return report, nil
 }
 
-func (d *demo) emit(ctx context.Context, m world.Message) error {
-	topic := d.file.Kafka.LoginTopic
-	if m.Topic == world.TopicStripe {
-		topic = d.file.Kafka.StripeTopic
+// traffic runs the world and produces what it emits, in its order and in
+// batches: one message at a time would wait for the disk at each.
+func (d *demo) traffic(ctx, life context.Context) (world.Produced, error) {
+	queue := make(chan kafka.Record, 4*perWrite)
+	written := make(chan error, 1)
+	go func() { written <- d.produce(life, queue) }()
+	made, err := d.world.Run(ctx, func(m world.Message) error {
+		topic := d.file.Kafka.LoginTopic
+		if m.Topic == world.TopicStripe {
+			topic = d.file.Kafka.StripeTopic
+		}
+		select {
+		case queue <- Record(topic, m):
+			return nil
+		case err := <-written:
+			written <- err
+			return err
+		}
+	})
+	close(queue)
+	return made, errors.Join(err, <-written)
+}
+
+// perWrite bounds the messages of one write.
+const perWrite = 200
+
+func (d *demo) produce(ctx context.Context, queue <-chan kafka.Record) error {
+	for first := range queue {
+		batch := []kafka.Record{first}
+		for len(batch) < perWrite && len(queue) > 0 {
+			batch = append(batch, <-queue)
+		}
+		if err := d.writer.Write(ctx, batch...); err != nil {
+			return err
+		}
 	}
-	return d.writer.Write(ctx, Record(topic, m))
+	return nil
 }
 
 // Record is a message of the world as a record of a topic.

@@ -23,9 +23,11 @@ type Produced struct {
 // Report is the verdict on a run. The five numbers from Unanswered to Loops
 // must be 0.
 type Report struct {
-	Duration float64          `json:"duration_s"` // of the traffic
-	Produced Produced         `json:"produced"`
-	Triggers int64            `json:"triggers"`
+	Duration float64  `json:"duration_s"` // of the traffic
+	Produced Produced `json:"produced"`
+	Triggers int64    `json:"triggers"`
+	// Outcomes are those that triggers ended with; under deferred stands how many
+	// were put off at least once before.
 	Outcomes map[string]int64 `json:"outcomes"`
 	Reasons  map[string]int64 `json:"reasons"`
 
@@ -130,6 +132,15 @@ func (j Judge) Report(ctx context.Context) (Report, error) {
 		if c.Reason != "" {
 			r.Reasons[c.Reason] += c.Triggers
 		}
+	}
+	// A deferral is never the end of an empty road; it is counted by itself.
+	put, why, err := j.Store.Deferred(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Outcomes[string(event.Deferred)] = put
+	for reason, n := range why {
+		r.Reasons[reason] += n
 	}
 	if r.Latency, err = j.Store.Latency(ctx); err != nil {
 		return r, err

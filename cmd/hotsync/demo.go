@@ -40,7 +40,7 @@ written in a loop.`,
 				return environment(err)
 			}
 			cfg.Binary, cfg.Build = binary, buildVersion()
-			cfg.Log = zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger().Level(zerolog.ErrorLevel)
+			cfg.Log = zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger().Level(zerolog.WarnLevel)
 			live := newLive(cmd.ErrOrStderr(), output.value)
 			cfg.Progress = live.show
 			report, err := demo.Run(cmd.Context(), cfg)
@@ -131,8 +131,8 @@ func printReport(w io.Writer, output string, r demo.Report) error {
 		return json.NewEncoder(w).Encode(r)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%.0f s of traffic: %d logins, %d Stripe events, %d orders, %d of them poison\n\n",
-		r.Duration, r.Produced.Logins, r.Produced.Stripe, r.Produced.Orders, r.Produced.Poison)
+	fmt.Fprintf(&b, "%.0f s of traffic: %d logins and %d Stripe events, %d of them poison, and %d orders\n\n",
+		r.Duration, r.Produced.Logins, r.Produced.Stripe, r.Produced.Poison, r.Produced.Orders)
 	fmt.Fprintf(&b, "%d triggers\n", r.Triggers)
 	for _, o := range event.Outcomes() {
 		fmt.Fprintf(&b, "  %-11s %8d\n", o, r.Outcomes[string(o)])
