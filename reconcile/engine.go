@@ -146,7 +146,7 @@ func (s *sync) run(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if s.want, err = r.Want(ctx, Request{Key: s.job.Key, Via: s.job.via(), Memory: s.memory}); err != nil {
+	if s.want, err = r.Want(ctx, s.request()); err != nil {
 		return err
 	}
 	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.cfg.VerifyFull && !s.job.insists() {
@@ -183,14 +183,29 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 		if err := s.apply(ctx, writes); err != nil {
 			return err
 		}
+		if imports(writes) {
+			// Limio has read the billing system by itself, later than we did: what
+			// we read before may be older than what it now holds.
+			if s.want, err = r.Want(ctx, s.request()); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+func (s *sync) request() Request {
+	return Request{Key: s.job.Key, Via: s.job.via(), Memory: s.memory}
+}
+
+func imports(writes []record.Write) bool {
+	return slices.ContainsFunc(writes, func(w record.Write) bool { return w.Op == record.OpImport })
 }
 
 // mayGoOn reports whether writes that are still needed after a round are a
 // consequence of it: an import makes records whose parts can only be compared
 // once they exist.
 func (s *sync) mayGoOn(round int, writes []record.Write) bool {
-	return round < maxRounds && s.created() && !slices.ContainsFunc(writes, func(w record.Write) bool { return w.Op == record.OpImport })
+	return round < maxRounds && s.created() && !imports(writes)
 }
 
 func (s *sync) converged() {

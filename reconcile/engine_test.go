@@ -148,6 +148,27 @@ func TestHotSyncFollowsChanges(t *testing.T) {
 	}
 }
 
+// An import makes Limio read Zuora by itself, after we did. What changed in
+// between must not be overwritten with what we read before.
+func TestAnImportIsFollowedByAFreshRead(t *testing.T) {
+	w := newWorld()
+	w.limio.onWrite = func(write record.Write) {
+		if write.Op == record.OpImport {
+			a := account()
+			a.Name = "Ada Married"
+			w.zuora.accounts["2c92aa"] = a
+		}
+	}
+	ends(t, w.handle(t, w.trigger(accountKey, event.CauseLogin, "")), event.Applied, event.ReasonCreated)
+	for _, write := range w.limio.writes {
+		for _, f := range write.Fields {
+			if write.Op != record.OpImport && f.Field == "data.name" && f.After == record.Text("Ada Reader") {
+				t.Error("an older name was written over a newer one")
+			}
+		}
+	}
+}
+
 func TestOffersThatLimioSoldAreLeftAlone(t *testing.T) {
 	w := newWorld()
 	w.handle(t, w.trigger(accountKey, event.CauseLogin, ""))

@@ -21,6 +21,7 @@ type fakeLimio struct {
 	fail    map[record.Op]error // the next write of an op fails with it
 	deaf    bool                // writes are answered and not stored
 	next    int
+	onWrite func(record.Write) // before a write is carried out
 }
 
 func (l *fakeLimio) id(prefix string) string {
@@ -34,6 +35,9 @@ func (l *fakeLimio) Apply(_ context.Context, w record.Write) (string, error) {
 		return "", err
 	}
 	l.writes = append(l.writes, w)
+	if l.onWrite != nil {
+		l.onWrite(w)
+	}
 	if l.deaf {
 		return w.ID, nil
 	}
