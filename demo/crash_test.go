@@ -145,7 +145,7 @@ func must(t *testing.T, err error) {
 }
 
 // kills is how often the daemon is killed under traffic.
-const kills = 12
+const kills = 10
 
 // kill -9 at random moments under traffic: nothing lost, nothing twice, no
 // write missing from the log (Invariants 1, 4 and 6). The verdict comes from the

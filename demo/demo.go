@@ -103,7 +103,15 @@ func (d *demo) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the embedded ClickHouse: %w", err)
 	}
+	kept, letGo := context.WithCancel(context.WithoutCancel(ctx))
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = d.engine.Run(kept) // brings the engine back when it dies
+	}()
 	d.onStop(func() {
+		letGo()
+		<-over
 		bound, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		_ = d.engine.Close(bound)

@@ -36,6 +36,7 @@ var shared struct {
 	sync.Mutex
 	main   bool // Main is running
 	engine *embedded.Engine
+	stop   context.CancelFunc // of keeping the engine running
 	dir    string
 	err    error
 	names  int
@@ -75,6 +76,7 @@ func stop() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	shared.stop()
 	if err := shared.engine.Close(ctx); err != nil {
 		return err
 	}
@@ -116,7 +118,16 @@ func launch() (*embedded.Engine, error) {
 	shared.dir = dir
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
-	return embedded.StartClickHouse(ctx, embedded.EngineConfig{DataDir: dir, NoSync: true})
+	engine, err := embedded.StartClickHouse(ctx, embedded.EngineConfig{DataDir: dir, NoSync: true})
+	if err != nil {
+		return nil, err
+	}
+	// The engine may die of a client that is killed in the middle of an insert;
+	// a test that kills clients needs it back, with its data.
+	kept, stop := context.WithCancel(context.Background())
+	shared.stop = stop
+	go func() { _ = engine.Run(kept) }() // ends with the context, which stop cancels
+	return engine, nil
 }
 
 // Exec runs one statement over HTTP, outside any database, and returns what
@@ -125,11 +136,7 @@ func (s Server) Exec(tb testing.TB, query string) string {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.HTTPAddr+"/", strings.NewReader(query))
-	if err != nil {
-		tb.Fatalf("embeddedtest: %v", err)
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := s.post(ctx, query)
 	if err != nil {
 		tb.Fatalf("embeddedtest: %s: %v", query, err)
 	}
@@ -139,6 +146,26 @@ func (s Server) Exec(tb testing.TB, query string) string {
 		tb.Fatalf("embeddedtest: %s: %s: %v: %s", query, resp.Status, err, body)
 	}
 	return string(body)
+}
+
+// post asks until there is an answer or ctx ends: an engine that died is back
+// within a second.
+func (s Server) post(ctx context.Context, query string) (*http.Response, error) {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.HTTPAddr+"/", strings.NewReader(query))
+		if err != nil {
+			return nil, err
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil {
+			return resp, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // Broker starts a broker with no topics for this test and returns its
