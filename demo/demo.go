@@ -277,30 +277,41 @@ func (d *demo) run(ctx context.Context) (Report, error) {
 	}
 	d.daemon = dmn
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	road, fall := context.WithCancelCause(life) // ends when the daemon does
 	ended := make(chan error, 1)
-	go func() { ended <- dmn.Run(life) }()
+	go func() {
+		err := dmn.Run(life)
+		fall(fmt.Errorf("the daemon ended by itself: %w", err))
+		ended <- err
+	}()
 	defer end()
-	if err := d.awaitReady(ctx, ended); err != nil {
+	if err := d.awaitReady(ctx, road); err != nil {
 		return Report{}, err
 	}
 	d.began = time.Now()
-	watch, unwatch := context.WithCancel(life)
+	watch, unwatch := context.WithCancel(road)
 	defer unwatch()
 	go d.watch(watch)
 
-	made, err := d.traffic(ctx, life)
+	made, err := d.traffic(ctx, road)
+	if road.Err() != nil {
+		return Report{}, context.Cause(road)
+	}
 	if err != nil {
 		return Report{}, fmt.Errorf("traffic: %w", err)
 	}
 	traffic := time.Since(d.began)
 	judge := Judge{Client: d.client, Store: d.store, World: d.world, Kafka: d.file.Kafka}
-	bound, cancel := context.WithTimeout(life, d.cfg.Drain)
+	bound, cancel := context.WithTimeout(road, d.cfg.Drain)
 	defer cancel()
 	if err := judge.AwaitEmpty(bound); err != nil {
+		if road.Err() != nil {
+			return Report{}, context.Cause(road)
+		}
 		return Report{}, fmt.Errorf("the road did not become empty within %s: %w", d.cfg.Drain, err)
 	}
 	unwatch()
-	report, err := judge.Report(life)
+	report, err := judge.Report(road)
 	if err != nil {
 		return Report{}, err
 	}
@@ -315,10 +326,10 @@ func (d *demo) run(ctx context.Context) (Report, error) {
 
 // traffic runs the world and produces what it emits, in its order and in
 // batches: one message at a time would wait for the disk at each.
-func (d *demo) traffic(ctx, life context.Context) (world.Produced, error) {
+func (d *demo) traffic(ctx, road context.Context) (world.Produced, error) {
 	queue := make(chan kafka.Record, 4*perWrite)
 	written := make(chan error, 1)
-	go func() { written <- d.produce(life, queue) }()
+	go func() { written <- d.produce(road, queue) }()
 	made, err := d.world.Run(ctx, func(m world.Message) error {
 		topic := d.file.Kafka.LoginTopic
 		if m.Topic == world.TopicStripe {
@@ -361,11 +372,11 @@ func Record(topic string, m world.Message) kafka.Record {
 	return r
 }
 
-func (d *demo) awaitReady(ctx context.Context, ended <-chan error) error {
+func (d *demo) awaitReady(ctx, road context.Context) error {
 	for !d.daemon.Ready() {
 		select {
-		case err := <-ended:
-			return fmt.Errorf("the daemon ended before it was ready: %w", err)
+		case <-road.Done():
+			return context.Cause(road)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond):

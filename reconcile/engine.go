@@ -149,7 +149,7 @@ func (s *sync) run(ctx context.Context) error {
 	if s.want, err = r.Want(ctx, s.request()); err != nil {
 		return err
 	}
-	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.cfg.VerifyFull && !s.job.insists() {
+	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.mustLook() {
 		s.end(event.InSync, event.ReasonFingerprint, "")
 		return nil
 	}
@@ -191,6 +191,15 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 			}
 		}
 	}
+}
+
+// mustLook reports whether Limio has to be read although the wanted state is the
+// one it was last seen to hold: somebody asks for it, or Limio itself has had a
+// hand in it since.
+func (s *sync) mustLook() bool {
+	return s.cfg.VerifyFull || s.job.insists() || slices.ContainsFunc(s.job.Triggers, func(t event.Trigger) bool {
+		return slices.Contains(s.cfg.Guard.Origins, t.Origin)
+	})
 }
 
 func (s *sync) request() Request {

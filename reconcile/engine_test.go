@@ -313,6 +313,17 @@ func TestOriginIsSuppressedAndLookedAtAgain(t *testing.T) {
 	ends(t, w.handle(t, v.Later[0]), event.Applied, event.ReasonDriftRepaired)
 }
 
+// A change of the shop's that is handled late has settled. Limio may have been
+// touched, so what it was last seen to hold counts for nothing.
+func TestALateOriginIsLookedAtInFull(t *testing.T) {
+	w := newWorld()
+	w.handle(t, w.trigger(stripeKey, event.CauseStripe, ""))
+	w.limio.objects[0].Fields["status"] = record.Text("cancelled")
+	tr := w.trigger(stripeKey, event.CauseStripe, event.OriginShop)
+	w.now = w.now.Add(time.Hour)
+	ends(t, w.handle(t, tr), event.Applied, event.ReasonDriftRepaired)
+}
+
 func TestOriginOfAnOrderBehindADifference(t *testing.T) {
 	w := newWorld()
 	w.handle(t, w.trigger(accountKey, event.CauseLogin, ""))
