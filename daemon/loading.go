@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +25,7 @@ func (l *loading) Assigned(ctx context.Context, gen *kafka.Generation, part *kaf
 	run, stop := untilEnding(ctx, gen)
 	defer stop()
 	err := l.loader.Run(run, l.topic, part.Index(), &logPartition{part: part, topic: l.topic})
-	if run.Err() != nil {
+	if run.Err() != nil || errors.Is(err, kafka.ErrGenerationEnded) {
 		return nil // handed over; what is uncommitted is loaded by the next owner
 	}
 	if err != nil {
@@ -73,9 +74,23 @@ func (p *logPartition) Next(ctx context.Context) ([]event.Message, error) {
 	return out, nil
 }
 
-// Commit implements clickhouse.Partition.
+// Commit implements clickhouse.Partition. A broker that does not answer is
+// asked again for as long as the partition is ours: the commit says the same
+// however often it is made.
 func (p *logPartition) Commit(ctx context.Context, next int64, metadata string) error {
-	return p.part.CommitWithMetadata(ctx, p.topic, next, metadata)
+	backoff := 100 * time.Millisecond
+	for {
+		err := p.part.CommitWithMetadata(ctx, p.topic, next, metadata)
+		if err == nil || errors.Is(err, kafka.ErrGenerationEnded) || errors.Is(err, kafka.ErrRewind) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(backoff):
+			backoff = min(2*backoff, 5*time.Second)
+		}
+	}
 }
 
 // Committed implements clickhouse.Partition.

@@ -93,12 +93,13 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.broker, err = embedded.StartBroker(embedded.BrokerConfig{DataDir: filepath.Join(d.dir, "kafka")}); err != nil {
+	// The world ends with the demo: nothing here has to outlive a power cut.
+	if d.broker, err = embedded.StartBroker(embedded.BrokerConfig{DataDir: filepath.Join(d.dir, "kafka"), NoSync: true}); err != nil {
 		return fmt.Errorf("start the embedded broker: %w", err)
 	}
 	d.onStop(func() { _ = d.broker.Close() })
 	d.engine, err = embedded.StartClickHouse(ctx, embedded.EngineConfig{
-		DataDir: filepath.Join(d.dir, "clickhouse"), CacheDir: d.cfg.CacheDir, Binary: d.cfg.Binary, Log: d.cfg.Log,
+		DataDir: filepath.Join(d.dir, "clickhouse"), CacheDir: d.cfg.CacheDir, Binary: d.cfg.Binary, Log: d.cfg.Log, NoSync: true,
 	})
 	if err != nil {
 		return fmt.Errorf("start the embedded ClickHouse: %w", err)

@@ -248,6 +248,22 @@ type OrderParams struct {
 // that could not be carried out has orderState "failed"; the error is for
 // orders that are not accepted.
 func (s *Server) PlaceOrder(p OrderParams) (order Object, err error) {
+	submitted, err := s.SubmitOrder(p)
+	if err != nil {
+		return Object{}, err
+	}
+	return submitted.CarryOut(p.Apply)
+}
+
+// Submitted is an order that Limio holds and has not carried out yet: its
+// orchestration is busy with the other systems.
+type Submitted struct {
+	server *Server
+	queued pendingOrder
+}
+
+// SubmitOrder stores an order in state "submitted".
+func (s *Server) SubmitOrder(p OrderParams) (*Submitted, error) {
 	body := cloneMap(p.Body)
 	body["order_type"], body["source"] = p.Type, p.Source
 	body["initiated_source"] = orElse(p.InitiatedSource, p.Source)
@@ -259,20 +275,27 @@ func (s *Server) PlaceOrder(p OrderParams) (order Object, err error) {
 	}
 	if p.Apply == nil {
 		if err := s.checkOrder(body, true); err != nil {
-			return Object{}, err
+			return nil, err
 		}
 	} else if _, ok := orderTypes[p.Type]; !ok || p.Type == "new" {
-		return Object{}, refuse(http.StatusBadRequest, "order type %q cannot be placed with Apply", p.Type)
+		return nil, refuse(http.StatusBadRequest, "order type %q cannot be placed with Apply", p.Type)
 	}
-	err = s.change(ByOrder, "", func(tx *Tx) error {
-		queued, err := tx.accept(body)
-		if err != nil {
+	out := &Submitted{server: s}
+	err := s.change(ByOrder, "", func(tx *Tx) (err error) {
+		out.queued, err = tx.accept(body)
+		return err
+	})
+	return out, err
+}
+
+// CarryOut brings Limio's own records up to date and completes the order. Apply,
+// if not nil, takes the place of what Limio does on its own.
+func (o *Submitted) CarryOut(apply func(tx *Tx, sub string) error) (order Object, err error) {
+	err = o.server.change(ByOrder, "", func(tx *Tx) error {
+		if err := tx.process(o.queued, apply); err != nil {
 			return err
 		}
-		if err := tx.process(queued, p.Apply); err != nil {
-			return err
-		}
-		order, _ = tx.Get(queued.id)
+		order, _ = tx.Get(o.queued.id)
 		return nil
 	})
 	return order, err

@@ -81,31 +81,31 @@ func TestLoops(t *testing.T) {
 			c.create(t, fields{"status": "active", "data.date": "2027-04-01", "data.amount": "42.00"})
 		}, nil},
 		"an echo on the record": {func(t *testing.T, c cast) {
-			c.w.begin(c.sub, "shop")
+			c.begins(t)
 			c.api(t, c.sub, fields{"status": "cancelled"})
 		}, []string{"echo"}},
 		"an echo below it": {func(t *testing.T, c cast) {
-			c.w.begin(c.sub, "shop")
+			c.begins(t)
 			c.create(t, entry)
 		}, []string{"echo"}},
 		"before the order": {func(t *testing.T, c cast) {
 			c.api(t, c.sub, fields{"status": "cancelled"})
 			c.w.clock.Advance(time.Second)
-			c.w.begin(c.sub, "shop")
+			c.begins(t)
 		}, nil},
 		"after Limio stored it": {func(t *testing.T, c cast) {
-			at := c.w.begin(c.sub, "shop")
+			order := c.begins(t)
 			c.w.clock.Advance(500 * time.Millisecond)
-			c.w.windows[at].until = c.w.clock.Now()
+			c.w.windows[order.at].until = c.w.clock.Now()
 			c.api(t, c.sub, fields{"status": "cancelled"})
 		}, nil},
 		"after the settling time": {func(t *testing.T, c cast) {
-			c.w.begin(c.sub, "shop")
+			c.begins(t)
 			c.w.clock.Advance(c.w.cfg.Settle + time.Second)
 			c.api(t, c.sub, fields{"status": "cancelled"})
 		}, nil},
 		"on another record": {func(t *testing.T, c cast) {
-			c.w.begin(c.sub, "shop")
+			c.begins(t)
 			c.api(t, c.stripe.Limio, fields{"status": "cancelled"})
 		}, nil},
 	}
@@ -122,4 +122,14 @@ func TestLoops(t *testing.T) {
 			}
 		})
 	}
+}
+
+// begins has the shop place an order.
+func (c cast) begins(t *testing.T) *busy {
+	t.Helper()
+	b, err := c.w.begin(c.sub, "shop", "change_offer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -34,27 +34,43 @@ func (w *World) order(id, source string) (Step, error) {
 	return step, nil
 }
 
-// begin opens the time in which Limio is busy with an order.
-func (w *World) begin(limioID, source string) (at int) {
+// begin has Limio take an order and opens the time in which it is busy with it.
+// Limio holds the order before it asks the billing system for anything.
+func (w *World) begin(limioID, source, typ string) (*busy, error) {
+	order, err := w.limio.SubmitOrder(limio.OrderParams{
+		Subscription: limioID, Type: typ, Source: source, ExternalID: fmt.Sprintf("order-%d", w.next()), Apply: toldLater,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s order of %s in Limio: %w", typ, limioID, err)
+	}
 	w.windows = append(w.windows, window{sub: limioID, source: source, from: w.clock.Now()})
-	return len(w.windows) - 1
+	return &busy{w: w, order: order, at: len(w.windows) - 1}, nil
 }
 
-// finish has Limio store its order, as its orchestration does once the billing
-// system has answered.
-func (w *World) finish(at int, typ string, apply func(tx *limio.Tx, sub string) error) (Step, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	win := &w.windows[at]
-	order, err := w.limio.PlaceOrder(limio.OrderParams{
-		Subscription: win.sub, Type: typ, Source: win.source, ExternalID: fmt.Sprintf("order-%d", w.next()), Apply: apply,
-	})
-	win.until = w.clock.Now()
+// toldLater stands for what an order does to Limio's records, which is known
+// once the billing system has answered.
+func toldLater(*limio.Tx, string) error { return nil }
+
+// busy is an order that Limio is working on.
+type busy struct {
+	w     *World
+	order *limio.Submitted
+	at    int // of its window
+}
+
+// finish has Limio store what its order did, as its orchestration does once the
+// billing system has answered.
+func (b *busy) finish(apply func(tx *limio.Tx, sub string) error) (Step, error) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	win := &b.w.windows[b.at]
+	order, err := b.order.CarryOut(apply)
+	win.until = b.w.clock.Now()
 	if err == nil && order.Text("orderState") != "complete" {
 		err = fmt.Errorf("its state is %q", order.Text("orderState"))
 	}
 	if err != nil {
-		return Step{}, fmt.Errorf("%s order of %s in Limio: %w", typ, win.sub, err)
+		return Step{}, fmt.Errorf("order of %s in Limio: %w", win.sub, err)
 	}
 	return Step{}, nil
 }
@@ -67,43 +83,55 @@ func (w *World) stripeOrder(id, source string) (Step, error) {
 	if s.ending {
 		return Step{}, ErrUnable
 	}
-	at := w.begin(s.Limio, source)
-	key := fmt.Sprintf("limio-%d", w.next())
-	typ, err := w.changeForOrder(s, source, key)
+	kind := w.rnd.IntN(10)
+	order, err := w.begin(s.Limio, source, stripeOrderType(kind))
 	if err != nil {
+		return Step{}, err
+	}
+	key := fmt.Sprintf("limio-%d", w.next())
+	if err := w.changeForOrder(s, kind, source, key); err != nil {
 		return Step{}, err
 	}
 	return Step{Messages: w.webhooks(source), Next: func() (Step, error) {
 		want, _ := w.wantStripe(id)
-		return w.finish(at, typ, func(tx *limio.Tx, sub string) error { return followStripe(tx, sub, want) })
+		return order.finish(func(tx *limio.Tx, sub string) error { return followStripe(tx, sub, want) })
 	}}, nil
 }
 
+func stripeOrderType(kind int) string {
+	switch {
+	case kind < 2:
+		return "change_payment"
+	case kind < 4:
+		return "cancel_subscription"
+	}
+	return "change_offer"
+}
+
 // changeForOrder is Limio's call to Stripe. Whatever it touches says who asked.
-func (w *World) changeForOrder(s *subscription, source, key string) (typ string, err error) {
+func (w *World) changeForOrder(s *subscription, kind int, source, key string) error {
 	cause, mark := stripe.ByRequest(key), map[string]string{SourceKey: source}
-	kind := w.rnd.IntN(10)
 	if kind < 2 {
 		if err := w.stripe.UpdateCustomer(s.Customer, stripe.CustomerChange{Metadata: mark}, cause); err != nil {
-			return "", err
+			return err
 		}
 		_, err := w.stripe.AddPaymentMethod(stripe.PaymentMethodParams{
 			Customer: s.Customer, Card: w.stripeCard(), Default: true, Metadata: mark, Cause: cause,
 		})
-		return "change_payment", err
+		return err
 	}
 	if err := w.stripe.SetMetadata(s.ID, mark, cause); err != nil {
-		return "", err
+		return err
 	}
 	switch kind {
 	case 2:
 		s.ending = true
-		return "cancel_subscription", w.stripe.CancelAtPeriodEnd(s.ID, true, cause)
+		return w.stripe.CancelAtPeriodEnd(s.ID, true, cause)
 	case 3:
 		s.ending = true
-		return "cancel_subscription", w.stripe.CancelNow(s.ID, cause)
+		return w.stripe.CancelNow(s.ID, cause)
 	default:
-		return "change_offer", w.changePlan(s, key)
+		return w.changePlan(s, key)
 	}
 }
 
@@ -122,16 +150,18 @@ func (w *World) zuoraOrder(id, source string) (Step, error) {
 		return Step{}, err
 	}
 	inLimio, _ := w.limio.SubscriptionByNumber(sub.Number)
-	at := w.begin(inLimio.ID, source)
 	order := zuora.Order{Source: source, InitiatedSource: source, Description: "placed in Limio"}
-	typ := "renew"
-	switch kind := w.rnd.IntN(10); {
-	case kind < 6:
+	typ := []string{"renew", "change_offer", "cancel_subscription"}[w.draw(6, 3, 1)]
+	in, err := w.begin(inLimio.ID, source, typ)
+	if err != nil {
+		return Step{}, err
+	}
+	switch typ {
+	case "renew":
 		_, err = w.zuora.RenewSubscription(sub.Number, order)
-	case kind < 9:
-		typ, err = "change_offer", w.replaceRatePlan(sub.Number, order)
+	case "change_offer":
+		err = w.replaceRatePlan(sub.Number, order)
 	default:
-		typ = "cancel_subscription"
 		_, err = w.zuora.CancelSubscription(sub.Number, w.today().AddDays(30*w.rnd.IntN(2)), order)
 	}
 	if err != nil {
@@ -145,8 +175,23 @@ func (w *World) zuoraOrder(id, source string) (Step, error) {
 	return Step{Messages: []Message{login}, Next: func() (Step, error) {
 		now, _ := w.zuora.Subscription(sub.Number)
 		want := wantSubscription(now, w.clock.Now())
-		return w.finish(at, typ, func(tx *limio.Tx, sub string) error { return followZuora(tx, sub, want, typ) })
+		return in.finish(func(tx *limio.Tx, sub string) error { return followZuora(tx, sub, want, typ) })
 	}}, nil
+}
+
+// draw returns an index with the odds given by weights.
+func (w *World) draw(weights ...int) int {
+	total := 0
+	for _, n := range weights {
+		total += n
+	}
+	at := w.rnd.IntN(total)
+	for i, n := range weights {
+		if at -= n; at < 0 {
+			return i
+		}
+	}
+	return 0
 }
 
 // followStripe makes Limio's record what Stripe says, as Limio's orchestration
