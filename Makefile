@@ -16,7 +16,7 @@ BIN := bin
 GOTEST     ?= $(GO) test
 TESTFLAGS  ?=
 PACKAGES   ?= ./...
-KAFKA_PKGS := ./connectors/kafka/... ./daemon/...
+KAFKA_PKGS := ./connectors/kafka/... ./daemon/... ./demo/...
 REAL_KAFKA := $(GO) run ./connectors/kafka/kafkatest/cmd/real-kafka
 
 # The race detector needs a C compiler; without one the tests still run.
@@ -54,7 +54,7 @@ test: setup ## Run vet and all tests with the race detector; fetches what they n
 	$(GOTEST) $(RACE) -timeout 15m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: test-kafka
-test-kafka: need-java setup ## Run the Kafka and daemon tests against a real Apache Kafka, fetched with Maven
+test-kafka: need-java setup ## Run the Kafka, daemon and crash tests against a real Apache Kafka, fetched with Maven
 	$(REAL_KAFKA) -- $(GOTEST) $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(KAFKA_PKGS)
 
 .PHONY: bench

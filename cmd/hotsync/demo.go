@@ -40,9 +40,12 @@ written in a loop.`,
 				return environment(err)
 			}
 			cfg.Binary, cfg.Build = binary, buildVersion()
-			cfg.Log = zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger().Level(zerolog.WarnLevel)
 			live := newLive(cmd.ErrOrStderr(), output.value)
 			cfg.Progress = live.show
+			cfg.Log = zerolog.Nop() // it would write over what is shown
+			if !live.terminal {
+				cfg.Log = zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger().Level(zerolog.ErrorLevel)
+			}
 			report, err := demo.Run(cmd.Context(), cfg)
 			live.end()
 			if err != nil {
@@ -97,7 +100,10 @@ func (l *live) show(p demo.Progress) {
 	}
 	var b strings.Builder
 	until := "press Ctrl-C to stop the traffic and judge"
-	if p.Duration > 0 {
+	switch {
+	case p.Duration > 0 && p.Elapsed > p.Duration:
+		until = "of " + p.Duration.String() + ", finishing what is under way"
+	case p.Duration > 0:
 		until = "of " + p.Duration.String()
 	}
 	fmt.Fprintf(&b, "hotsync demo  %s %s\n\n", p.Elapsed.Truncate(time.Second), until)
