@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -365,8 +366,8 @@ func (d *Daemon) loading(ctx context.Context) error {
 }
 
 func (d *Daemon) close() {
-	for i := len(d.closers) - 1; i >= 0; i-- {
-		d.closers[i]()
+	for _, v := range slices.Backward(d.closers) {
+		v()
 	}
 	d.closers = nil
 	if d.server != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -73,9 +74,7 @@ func (r *readiness) report() report {
 			out.Ready, out.Waiting[part] = false, waits
 		}
 	}
-	for part, wrong := range r.degraded {
-		out.Degraded[part] = wrong
-	}
+	maps.Copy(out.Degraded, r.degraded)
 	for part, check := range r.checks {
 		if wrong := check(); wrong != "" && out.Degraded[part] == "" {
 			out.Degraded[part] = wrong

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -71,9 +72,7 @@ func (p *idp) token(alg jose.SignatureAlgorithm, key crypto.Signer, claims map[s
 		"iss": "https://signed.example.test/", "aud": "shop",
 		"iat": time.Now().Add(-time.Minute).Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 	}
-	for k, v := range claims {
-		all[k] = v
-	}
+	maps.Copy(all, claims)
 	out, err := jwt.Signed(signer).Claims(all).Serialize()
 	if err != nil {
 		p.t.Fatal(err)

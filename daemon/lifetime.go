@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -55,17 +56,17 @@ func runAll(ctx context.Context, grace time.Duration, parts []part) error {
 	deadline := time.NewTimer(grace)
 	defer deadline.Stop()
 	late := false
-	for i := len(all) - 1; i >= 0; i-- {
-		all[i].stop()
+	for _, a := range slices.Backward(all) {
+		a.stop()
 		if late {
 			continue
 		}
 		select {
-		case <-all[i].done:
+		case <-a.done:
 		case <-deadline.C:
 			late = true
 			mu.Lock()
-			errs = append(errs, fmt.Errorf("%s: did not stop within %s", all[i].name, grace))
+			errs = append(errs, fmt.Errorf("%s: did not stop within %s", a.name, grace))
 			mu.Unlock()
 		}
 	}

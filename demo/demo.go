@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -81,8 +82,8 @@ type demo struct {
 func (d *demo) onStop(f func()) { d.stops = append(d.stops, f) }
 
 func (d *demo) stop() {
-	for i := len(d.stops) - 1; i >= 0; i-- {
-		d.stops[i]()
+	for _, v := range slices.Backward(d.stops) {
+		v()
 	}
 	d.stops = nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -130,7 +131,7 @@ func startProgram(t *testing.T, args ...string) (*exec.Cmd, string) {
 	}
 	t.Cleanup(func() { killAndWait(cmd) })
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil && err != io.EOF || line == "" {
+	if err != nil && !errors.Is(err, io.EOF) || line == "" {
 		killAndWait(cmd)
 		t.Fatalf("%v printed nothing: %v: %s", args, err, stderr.String())
 	}

@@ -89,7 +89,7 @@ func (f readFunc) Read(b []byte) (int, error) { return f(b) }
 const oldestMajor, oldestMinor = 25, 3
 
 // serverVersionOK reads what `clickhouse server --version` prints, such as
-// "ClickHouse server version 26.7.2.1 (official build)."
+// "ClickHouse server version 26.7.2.1 (official build).".
 func serverVersionOK(printed string) error {
 	m := regexp.MustCompile(`version (\d+)\.(\d+)`).FindStringSubmatch(printed)
 	if m == nil {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Type is a Limio record type (limio.md 2).
@@ -138,11 +139,12 @@ type Fingerprint string
 func FingerprintOf(objects []Object) Fingerprint {
 	lines := make([]string, 0, len(objects))
 	for _, o := range objects {
-		line := strconv.Quote(string(o.Type)) + strconv.Quote(o.Parent) + strconv.Quote(o.Ref)
+		var line strings.Builder
+		line.WriteString(strconv.Quote(string(o.Type)) + strconv.Quote(o.Parent) + strconv.Quote(o.Ref))
 		for _, path := range slices.Sorted(maps.Keys(o.Fields)) {
-			line += fmt.Sprintf("%q=%q", path, string(o.Fields[path]))
+			_, _ = fmt.Fprintf(&line, "%q=%q", path, string(o.Fields[path]))
 		}
-		lines = append(lines, line)
+		lines = append(lines, line.String())
 	}
 	slices.Sort(lines)
 	h := sha256.New()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -43,7 +44,9 @@ func (e *exit) Error() string {
 func (e *exit) Unwrap() error { return e.err }
 
 // usage marks an error of the command line.
-func usage(err error) error { return &exit{exitFinding, fmt.Errorf("%w\nTry hotsync --help.", err)} }
+func usage(err error) error {
+	return &exit{exitFinding, fmt.Errorf("%w; hotsync --help lists what there is", err)}
+}
 
 // finding marks what a verb was asked to find.
 func finding(err error) error { return &exit{exitFinding, err} }
@@ -123,11 +126,9 @@ func (w *word) String() string { return w.value }
 
 // Set takes a word.
 func (w *word) Set(s string) error {
-	for _, a := range w.allowed {
-		if s == a {
-			w.value = s
-			return nil
-		}
+	if slices.Contains(w.allowed, s) {
+		w.value = s
+		return nil
 	}
 	return fmt.Errorf("want one of %v", w.allowed)
 }

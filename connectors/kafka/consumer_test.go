@@ -153,7 +153,7 @@ func TestMetadataRoundTrip(t *testing.T) {
 			return err
 		}
 		if err := part.CommitWithMetadata(ctx, topic, 9, ""); !errors.Is(err, ErrRewind) {
-			return fmt.Errorf("going back: %v, want ErrRewind", err)
+			return fmt.Errorf("going back: %w, want ErrRewind", err)
 		}
 		return nil
 	})

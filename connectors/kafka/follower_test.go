@@ -102,7 +102,7 @@ func TestReadingACompactedTopic(t *testing.T) {
 	write(t, w, batch...)
 	write(t, w, Record{Topic: topic, Key: []byte("end"), Value: []byte("1")})
 	cluster.Compact()
-	for from := int64(0); from <= 51; from++ {
+	for from := range int64(52) {
 		last := int64(-1)
 		err := c.ReadAll(limited(t), topic, 0, from, -1, func(_ context.Context, r Record) error {
 			if r.Offset < from || r.Offset <= last {

@@ -169,14 +169,14 @@ func (p *proxy) pump(to, from net.Conn) {
 func TestRunEndsOnADeadNetwork(t *testing.T) {
 	var p *proxy
 	// The broker says that it is at the proxy's address.
-	var real net.Listener
+	var behind net.Listener
 	cluster := kafkatest.Fake(t, kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 		var err error
-		if real, err = net.Listen(network, "127.0.0.1:0"); err != nil {
+		if behind, err = net.Listen(network, "127.0.0.1:0"); err != nil {
 			return nil, err
 		}
-		p = newProxy(t, real.Addr().String())
-		return advertised{real, p.Addr()}, nil
+		p = newProxy(t, behind.Addr().String())
+		return advertised{behind, p.Addr()}, nil
 	}))
 	cfg := quick(cluster.ListenAddrs()[0])
 	if cfg.Brokers[0] != p.Addr().String() {

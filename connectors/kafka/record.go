@@ -1,6 +1,9 @@
 package kafka
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Record is one message of a topic. On reading, Topic, Partition and Offset are
 // its coordinates; on writing Partition and Offset are ignored, since the key
@@ -27,9 +30,9 @@ type Header struct {
 // Header returns the value of the last header with the given key, and whether
 // there is one.
 func (r Record) Header(key string) ([]byte, bool) {
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == key {
-			return r.Headers[i].Value, true
+	for _, v := range slices.Backward(r.Headers) {
+		if v.Key == key {
+			return v.Value, true
 		}
 	}
 	return nil, false

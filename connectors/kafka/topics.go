@@ -45,7 +45,7 @@ func (e *ShapeError) Error() string {
 
 const (
 	adminLimit = 60 * time.Second // a new cluster is given this long
-	// cleanup policies as Kafka spells them
+	// cleanup policies as Kafka spells them.
 	policyDelete  = "delete"
 	policyCompact = "compact"
 )

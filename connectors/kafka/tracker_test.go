@@ -79,7 +79,7 @@ func TestTrackerModel(t *testing.T) {
 					continue
 				}
 				keys := make([]int64, 0, len(open))
-				for o := int64(0); o < end; o++ {
+				for o := range end {
 					if open[o] {
 						keys = append(keys, o)
 					}

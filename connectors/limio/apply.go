@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -127,9 +128,7 @@ func (c *Client) importZuora(ctx context.Context, number string) (string, error)
 func encode(fields []record.FieldChange, top map[string]any) ([]byte, error) {
 	data := map[string]any{}
 	body := map[string]any{"data": data}
-	for key, v := range top {
-		body[key] = v
-	}
+	maps.Copy(body, top)
 	for _, f := range fields {
 		if err := place(body, f); err != nil {
 			return nil, fault.As(fault.Bug, fmt.Errorf("field %s: %w", f.Field, err))

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -96,9 +97,7 @@ func TestDecodeEnvelopes(t *testing.T) {
 	binary := map[string]string{"ce_specversion": "1.0", "ce_id": "ce-1", "ce_time": at, "ce_type": "login", "ce_source": "x", "Content-Type": "application/json; charset=utf-8"}
 	with := func(k, v string) map[string]string {
 		out := map[string]string{}
-		for key, value := range binary {
-			out[key] = value
-		}
+		maps.Copy(out, binary)
 		out[k] = v
 		return out
 	}
@@ -172,9 +171,7 @@ func TestDecodeBadToken(t *testing.T) {
 	good := claims(named(account))
 	sign := func(changes map[string]any) string {
 		all := named(account)
-		for k, v := range changes {
-			all[k] = v
-		}
+		maps.Copy(all, changes)
 		return i.token(t, all)
 	}
 	rsaKey := i.key(t, "rsa")

@@ -55,7 +55,7 @@ func redactJSON(b []byte, token string) (out, rest []byte) {
 			}
 			stack = append(stack, inner)
 		case string:
-			clean := v
+			var clean string
 			switch {
 			case top == nil:
 				clean = redactString("", false, v, token)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -109,12 +110,8 @@ func TestDecodeFixturesOfEveryType(t *testing.T) {
 	sub, cus := all["subscription"]["id"].(string), all["customer"]["id"].(string)
 	with := func(kind string, fields map[string]any) map[string]any {
 		out := map[string]any{}
-		for k, v := range all[kind] {
-			out[k] = v
-		}
-		for k, v := range fields {
-			out[k] = v
-		}
+		maps.Copy(out, all[kind])
+		maps.Copy(out, fields)
 		return out
 	}
 	subscription, customer := record.StripeSubscription(sub), record.StripeCustomer(cus)

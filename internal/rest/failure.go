@@ -69,15 +69,15 @@ func retryAfter(s string, now time.Time) time.Duration {
 	return 0
 }
 
-// Snippet makes foreign text fit for an error: one line of at most max bytes.
-func Snippet(s string, max int) string {
+// Snippet makes foreign text fit for an error: one line of at most limit bytes.
+func Snippet(s string, limit int) string {
 	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")
-	if len(s) <= max {
+	if len(s) <= limit {
 		return s
 	}
-	cut := max
+	cut := limit
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--
 	}

@@ -15,9 +15,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -125,12 +127,13 @@ type Answer struct {
 // caller checks with Segment those that come from outside.
 func (c *Client) URL(query url.Values, segments ...string) *url.URL {
 	u := *c.cfg.Base
-	path := u.EscapedPath()
+	var path strings.Builder
+	path.WriteString(u.EscapedPath())
 	for _, s := range segments {
-		path += "/" + url.PathEscape(s)
+		path.WriteString("/" + url.PathEscape(s))
 	}
-	u.RawPath = path
-	u.Path, _ = url.PathUnescape(path) // it was escaped right here
+	u.RawPath = path.String()
+	u.Path, _ = url.PathUnescape(path.String()) // it was escaped right here
 	u.RawQuery = query.Encode()
 	return &u
 }
@@ -169,9 +172,7 @@ func (c *Client) send(ctx context.Context, req Request, authorization string) (A
 	if req.Body != nil {
 		header.Set("Content-Type", "application/json")
 	}
-	for k, v := range req.Header {
-		header[k] = v
-	}
+	maps.Copy(header, req.Header)
 	return c.exchange(ctx, req, header)
 }
 

@@ -238,19 +238,19 @@ func (tx *Tx) Update(id string, fn func(json map[string]any)) (Object, error) {
 }
 
 // refresh is an Update that leaves the object, and the log, alone when fn
-// changes nothing. It reports whether it wrote.
-func (tx *Tx) refresh(id string, fn func(json map[string]any)) (bool, error) {
+// changes nothing.
+func (tx *Tx) refresh(id string, fn func(json map[string]any)) error {
 	e := tx.s.store.entries[id]
 	if e == nil {
-		return false, fmt.Errorf("refresh object: no %s", id)
+		return fmt.Errorf("refresh object: no %s", id)
 	}
 	json := cloneMap(e.json)
 	fn(json)
 	if len(changes(e.json, cloneMap(json))) == 0 {
-		return false, nil
+		return nil
 	}
 	_, err := tx.Update(id, fn)
-	return err == nil, err
+	return err
 }
 
 // noop logs that an object was looked at and found right.

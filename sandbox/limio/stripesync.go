@@ -48,7 +48,7 @@ func (s *Server) readStripe(ctx context.Context, id string) (StripeSubscription,
 // applyStripe touches status, terms, schedules and the card, nothing else.
 func (tx *Tx) applyStripe(id string, from StripeSubscription) (Object, error) {
 	before := tx.s.store.log.seq
-	_, err := tx.refresh(id, func(json map[string]any) {
+	err := tx.refresh(id, func(json map[string]any) {
 		if status := stripeStatus(from.Status); status != "" {
 			json["status"] = status
 		}
@@ -112,7 +112,7 @@ func (tx *Tx) applyCard(sub string, card Card) error {
 		tx.addPaymentMethod(PaymentMethodParams{Subscription: sub, Type: "stripe", Result: result, Default: true})
 		return nil
 	}
-	_, err := tx.refresh(newest.id, func(json map[string]any) {
+	err := tx.refresh(newest.id, func(json map[string]any) {
 		merge(child(child(child(json, "data"), "stripe"), "result"), result)
 	})
 	return err

@@ -78,7 +78,7 @@ func (tx *Tx) applyZuora(from ZuoraSubscription) (Object, error) {
 			TermStart: from.TermStart, TermEnd: from.TermEnd, AutoRenew: from.AutoRenew, Imported: true,
 		}, "")]
 	}
-	_, err := tx.refresh(found.id, func(json map[string]any) {
+	err := tx.refresh(found.id, func(json map[string]any) {
 		json["customer"], json["owner"] = customer, tx.ownerOf(customer, "")
 		if status := zuoraStatus(from.Status); status != "" {
 			json["status"] = status
@@ -127,7 +127,7 @@ func (tx *Tx) zuoraCustomer(account ZuoraAccount, sub *entry) string {
 		}, "id-"+hash(tx.s.rnd))
 		return customer
 	}
-	_, _ = tx.refresh(customer, func(json map[string]any) { // it was just looked up
+	_ = tx.refresh(customer, func(json map[string]any) { // it was just looked up
 		data := child(json, "data")
 		for name, value := range map[string]string{
 			"name": account.Name, "firstName": account.FirstName, "lastName": account.LastName, "email": account.Email,
@@ -151,7 +151,7 @@ func (tx *Tx) applySalesforce(customer, crm string) {
 	for _, e := range tx.s.store.find(key{"customer", customer}) {
 		data := obj(e.json, "data")
 		if e.recordType == TypeIdentity && str(data, "service") == "salesforce" && str(data, "type") == "account" {
-			_, _ = tx.refresh(e.id, func(json map[string]any) { child(json, "data")["value"] = crm }) // it was just looked up
+			_ = tx.refresh(e.id, func(json map[string]any) { child(json, "data")["value"] = crm }) // it was just looked up
 			return
 		}
 	}
@@ -175,7 +175,7 @@ func (tx *Tx) applyAddress(customer, relationship string, a Address) error {
 		tx.addAddress(AddressParams{Customer: customer, Relationship: relationship, Address: a})
 		return nil
 	}
-	_, err := tx.refresh(newest.id, func(json map[string]any) {
+	err := tx.refresh(newest.id, func(json map[string]any) {
 		data := child(json, "data")
 		for name, value := range a.data() {
 			set(data, name, value.(string))
@@ -226,7 +226,7 @@ func (s *Server) zuoraEvent(w http.ResponseWriter, r *http.Request) {
 	sub, err := s.syncZuora(r.Context(), r.Pattern, id, syncEvent{typ: "zuora." + orElse(action, "event"), message: "Zuora event received"})
 	if err == nil && action == "CancelSubscription" {
 		err = s.change(BySync, r.Pattern, func(tx *Tx) error {
-			if _, err := tx.refresh(sub.ID, func(json map[string]any) { json["status"] = "cancelled" }); err != nil {
+			if err := tx.refresh(sub.ID, func(json map[string]any) { json["status"] = "cancelled" }); err != nil {
 				return fmt.Errorf("cancel %s: %w", sub.ID, err)
 			}
 			tx.addEvent("subscription_cancelled", "Subscription cancelled", sub.ID, nil)

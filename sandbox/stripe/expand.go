@@ -1,6 +1,9 @@
 package stripe
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // prop is a property that can be expanded or walked through.
 type prop struct {
@@ -154,9 +157,9 @@ func (s *Server) included(customerID, name string) any {
 	data := []any{}
 	switch name {
 	case "subscriptions":
-		for i := len(c.subs) - 1; i >= 0; i-- {
-			if c.subs[i].Status != StatusCanceled {
-				data = append(data, s.subscriptionJSON(c.subs[i]))
+		for _, v := range slices.Backward(c.subs) {
+			if v.Status != StatusCanceled {
+				data = append(data, s.subscriptionJSON(v))
 			}
 		}
 	case "sources":

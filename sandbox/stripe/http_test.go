@@ -318,7 +318,7 @@ func TestInvoices(t *testing.T) {
 		}
 	}
 	up, err := w.api.Invoices.Upcoming(&stripego.InvoiceUpcomingParams{Subscription: &sub.ID,
-		Params: stripego.Params{Expand: []*string{stripego.String("subscription"), stripego.String("customer.invoice_settings.default_payment_method")}}})
+		Expand: []*string{stripego.String("subscription"), stripego.String("customer.invoice_settings.default_payment_method")}})
 	w.ok(err)
 	if up.ID != "" || up.Total != 999 || up.Created != epoch.AddDate(0, 4, 0).Unix() || up.Subscription.Status != "active" ||
 		up.Lines.Data[0].Period.Start != epoch.AddDate(0, 4, 0).Unix() || up.BillingReason != "upcoming" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -254,11 +255,9 @@ func (s *Server) failed(sub *subscription, inv *invoice, at time.Time, lastTry b
 
 // setStatus moves a subscription to a status, if it is in one of those given.
 func (s *Server) setStatus(sub *subscription, at time.Time, cause Cause, to string, from ...string) {
-	for _, f := range from {
-		if sub.Status == f {
-			s.change(at, cause, subscriptionUpdated, sub, func() { sub.Status = to })
-			return
-		}
+	if slices.Contains(from, sub.Status) {
+		s.change(at, cause, subscriptionUpdated, sub, func() { sub.Status = to })
+		return
 	}
 }
 

@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -274,9 +275,7 @@ func followZuora(tx *limio.Tx, sub string, want wantSub, typ string) error {
 		return nil
 	}
 	f := fields{"data.offer.id": "offer-new", "data.record_subtype": "base"}
-	for path, value := range want.offers[len(want.offers)-1].fields {
-		f[path] = value
-	}
+	maps.Copy(f, want.offers[len(want.offers)-1].fields)
 	return insertUnder(tx, sub, limio.TypeOffer, f)
 }
 

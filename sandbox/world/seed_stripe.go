@@ -49,7 +49,7 @@ func (w *World) stripeCard() stripe.Card {
 
 // addSubscription makes a customer with a card and a subscription with its
 // history, and Limio's side of it.
-func (w *World) addSubscription(seed stripeSeed) (*subscription, error) {
+func (w *World) addSubscription(seed stripeSeed) error {
 	w.stripe.SetQuiet(true)
 	defer w.stripe.SetQuiet(false)
 	first, last := one(w.rnd, firstNames), one(w.rnd, lastNames)
@@ -58,7 +58,7 @@ func (w *World) addSubscription(seed stripeSeed) (*subscription, error) {
 	start := end.AddDate(0, -1-w.rnd.IntN(5), 0)
 	c, err := w.stripe.AddCustomer(stripe.CustomerParams{Name: first + " " + last, Email: email, Created: start})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !seed.noCard {
 		m := stripe.PaymentMethodParams{Customer: c.ID, Card: w.stripeCard(), Default: true, Legacy: seed.legacy, Created: start}
@@ -66,7 +66,7 @@ func (w *World) addSubscription(seed stripeSeed) (*subscription, error) {
 			m.Type, m.Card, m.Last4, m.Country = "sepa_debit", stripe.Card{}, "3000", "DE"
 		}
 		if _, err := w.stripe.AddPaymentMethod(m); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	p := one(w.rnd, plans)
@@ -85,7 +85,7 @@ func (w *World) addSubscription(seed stripeSeed) (*subscription, error) {
 		err = seed.after(sub.ID, c.ID)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s := &subscription{Subscription: Subscription{
 		ID: sub.ID, Customer: c.ID, Drifted: seed.drifted, Observed: strings.HasPrefix(sub.ID, ObservedPrefix),
@@ -93,7 +93,7 @@ func (w *World) addSubscription(seed stripeSeed) (*subscription, error) {
 	w.subs = append(w.subs, s)
 	w.bySub[s.ID] = s
 	if seed.unlinked || seed.link != "" {
-		return s, nil
+		return nil
 	}
 	customer := seed.customer
 	if customer == "" {
@@ -101,23 +101,23 @@ func (w *World) addSubscription(seed stripeSeed) (*subscription, error) {
 	}
 	s.Limio = w.migrateStripe(sub.ID, customer, p.name, seed.born)
 	if err := w.stripe.SetMetadata(sub.ID, map[string]string{LinkKey: s.Limio}, stripe.ByRequest("")); err != nil {
-		return nil, err
+		return err
 	}
 	switch now, _ := w.stripe.Subscription(sub.ID); {
 	case seed.late != nil:
 		s.ending, s.Drifted = true, true
-		return s, seed.late(sub.ID, c.ID)
+		return seed.late(sub.ID, c.ID)
 	case seed.drifted:
-		return s, w.driftStripe(s)
+		return w.driftStripe(s)
 	default:
 		s.ending = !now.CancelAt.IsZero()
-		return s, nil
+		return nil
 	}
 }
 
 func (w *World) seedStripe() error {
 	for i, s := range w.hardSubscriptions() {
-		if _, err := w.addSubscription(s); err != nil {
+		if err := w.addSubscription(s); err != nil {
 			return fmt.Errorf("hard subscription %d: %w", i, err)
 		}
 	}
@@ -134,7 +134,7 @@ func (w *World) seedStripe() error {
 		case n%10 == 3:
 			s.currency = "usd"
 		}
-		if _, err := w.addSubscription(s); err != nil {
+		if err := w.addSubscription(s); err != nil {
 			return fmt.Errorf("subscription %d: %w", n, err)
 		}
 	}

@@ -17,13 +17,6 @@ func small(t *testing.T) *World {
 	return New(Config{Seed: 7, Clock: httpsim.FrozenClock(began), Accounts: 30, Subscriptions: 30})
 }
 
-func report(t *testing.T, what string, got []Difference) {
-	t.Helper()
-	for _, d := range got {
-		t.Errorf("%s: %s", what, d)
-	}
-}
-
 func TestAnUntouchedWorldDriftsOnlyWhereItWasTold(t *testing.T) {
 	w := small(t)
 	drifted := map[string]bool{}
