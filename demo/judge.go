@@ -236,5 +236,8 @@ func (j Judge) verify(ctx context.Context, r *Report) error {
 func (j Judge) views(ctx context.Context, r *Report) error {
 	twice, err := j.Store.ShownTwice(ctx)
 	r.Duplicates += twice
+	if twice > 0 {
+		r.Findings = append(r.Findings, fmt.Sprintf("%d syncs or triggers are shown more than once by a view", twice))
+	}
 	return err
 }

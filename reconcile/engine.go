@@ -67,13 +67,16 @@ type Job struct {
 	Fence func(ctx context.Context) error
 }
 
-// SyncID is the id of the sync: that of its first trigger, so that a
-// redelivery after a crash continues the same sync.
+// SyncID is the id of the sync: a function of its first trigger, so that a
+// redelivery after a crash continues the same sync, and of its key, since a
+// message that is taken in again may by then lead elsewhere (a lookup whose
+// account has become known).
 func (j Job) SyncID() string {
-	if id := j.Triggers[0].SyncID; id != "" {
-		return id
+	first := j.Triggers[0]
+	if first.SyncID != "" {
+		return first.SyncID
 	}
-	return j.Triggers[0].ID
+	return event.Digest("sync", first.ID, j.Key.String())
 }
 
 // Verdict is how a job ended and what must be made durable before its triggers

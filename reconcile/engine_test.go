@@ -471,6 +471,19 @@ func TestRedeliveryContinuesTheSync(t *testing.T) {
 	}
 }
 
+// A login by lookup that is taken in again after a crash may go straight to the
+// account that was found meanwhile: two syncs, although one trigger.
+func TestOneTriggerUnderTwoKeysIsTwoSyncs(t *testing.T) {
+	w := newWorld()
+	tr := w.trigger(record.ZuoraLookup("Ext__c", "u1"), event.CauseLogin, "")
+	first := w.handle(t, tr)
+	tr.Key, tr.Via = accountKey, "Ext__c=u1"
+	second := w.handle(t, tr)
+	if first.Event.SyncID == second.Event.SyncID || first.Event.Triggers[0].ID != second.Event.Triggers[0].ID {
+		t.Errorf("syncs %s and %s of triggers %s and %s", first.Event.SyncID, second.Event.SyncID, first.Event.Triggers[0].ID, second.Event.Triggers[0].ID)
+	}
+}
+
 func TestCustomerFansOut(t *testing.T) {
 	w := newWorld()
 	tr := w.trigger(record.StripeCustomer("cus_1"), event.CauseStripe, event.OriginStripe)
