@@ -17,7 +17,7 @@ const Version = "4.1.0"
 
 const minJava = 17
 
-const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+const pom = `<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>hotsync</groupId>
   <artifactId>kafkatest</artifactId>
