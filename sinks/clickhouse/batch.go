@@ -2,18 +2,23 @@ package clickhouse
 
 import (
 	"slices"
+	"time"
 
 	"hotsync/event"
 )
 
 // batch is a run of messages of one partition and the rows they make.
 type batch struct {
-	rows     table
-	messages []event.Message
-	source   []int32 // the message of each row
-	bad      []badMessage
-	bytes    int
-	held     int64 // bytes of the memory budget
+	rows    table
+	offsets []int64 // of all messages
+	source  []int32 // the message of each row
+	bad     []badMessage
+	bytes   int       // of all messages' values
+	newest  time.Time // Kafka's time of the last message
+	// kept holds all messages, when keep is set.
+	kept []event.Message
+	keep bool
+
 	entry    pending
 	replayed pending // of a replay: the entry that was found
 	// replay is set when the journal entry was there before the batch.
@@ -21,33 +26,38 @@ type batch struct {
 	// journaled is set once the entry is committed.
 	journaled bool
 	// doubt is set while nobody knows whether rows are in the table already.
-	doubt bool
+	doubt  bool
+	placed bool // it has one of the places for large batches
 }
 
 // badMessage is a message that can be no row.
 type badMessage struct {
-	message int
+	message event.Message
 	err     error
 }
 
 func newBatch(t Table) *batch { return &batch{rows: newTable(t)} }
 
 func (b *batch) reset() {
-	rows, messages, source, bad := b.rows, b.messages, b.source, b.bad
+	rows, offsets, source, bad, kept := b.rows, b.offsets, b.source, b.bad, b.kept
 	rows.reset()
-	clear(messages)
+	clear(kept)
 	clear(bad)
-	*b = batch{rows: rows, messages: messages[:0], source: source[:0], bad: bad[:0]}
+	*b = batch{rows: rows, offsets: offsets[:0], source: source[:0], bad: bad[:0], kept: kept[:0], keep: b.keep}
 }
 
 func (b *batch) add(m event.Message) {
 	if err := b.rows.add(m); err != nil {
-		b.bad = append(b.bad, badMessage{len(b.messages), err})
+		b.bad = append(b.bad, badMessage{m, err})
 	} else {
-		b.source = append(b.source, int32(len(b.messages)))
+		b.source = append(b.source, int32(len(b.offsets)))
 	}
-	b.messages = append(b.messages, m)
+	if b.keep {
+		b.kept = append(b.kept, m)
+	}
+	b.offsets = append(b.offsets, m.Offset)
 	b.bytes += len(m.Value)
+	b.newest = m.Time
 }
 
 // close computes the journal entry: what the batch is, to be recognised by.
@@ -57,11 +67,11 @@ func (b *batch) close() {
 		h.text(c.name())
 		c.sum(h, 0, len(b.source))
 	}
-	b.entry = pending{b.messages[0].Offset, b.messages[len(b.messages)-1].Offset, len(b.source), h.String()}
+	b.entry = pending{b.offsets[0], b.offsets[len(b.offsets)-1], len(b.source), h.String()}
 }
 
 // offset is the offset of a row.
-func (b *batch) offset(row int) int64 { return b.messages[b.source[row]].Offset }
+func (b *batch) offset(row int) int64 { return b.offsets[b.source[row]] }
 
 // span is the rows [from, to) of a batch.
 type span struct{ from, to int }

@@ -1,17 +1,18 @@
 package clickhouse
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"fmt"
-	"hash"
-	"time"
+	"strings"
+	"unsafe"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // column is one column of a table while its rows are being built. Rows are kept
-// by column, since that is how they are sent: no row is ever an object.
+// by column, since that is how they are sent: no row is ever an object. What is
+// kept is as small as it can be, since all of two batches is in memory: texts
+// one after the other in one slice of bytes, few distinct words as numbers,
+// times as milliseconds. A row of sync_events takes about 0.7 kB, half of its
+// message.
 type column interface {
 	name() string
 	// send appends rows [from, to) to the driver's column.
@@ -21,57 +22,145 @@ type column interface {
 	reset()
 }
 
-// scalar is a column of one value a row.
-type scalar[T any] struct {
-	label  string
-	values []T
-	write  func(*rowHash, T)
+// scratch is what the columns of a table share while they send.
+type scratch struct{ texts []string }
+
+// arena holds texts. What it returns is valid until it is reset.
+type arena struct {
+	bytes []byte
+	ends  []uint32
 }
 
-func (c *scalar[T]) name() string { return c.label }
-func (c *scalar[T]) add(v T)      { c.values = append(c.values, v) }
-func (c *scalar[T]) reset()       { clear(c.values); c.values = c.values[:0] }
-
-func (c *scalar[T]) send(dst driver.BatchColumn, from, to int) error {
-	return dst.Append(c.values[from:to])
+func (a *arena) add(s string) {
+	a.bytes = append(a.bytes, s...)
+	a.ends = append(a.ends, uint32(len(a.bytes)))
 }
 
-func (c *scalar[T]) sum(h *rowHash, from, to int) {
-	for _, v := range c.values[from:to] {
-		c.write(h, v)
+func (a *arena) get(i int) string {
+	start := uint32(0)
+	if i > 0 {
+		start = a.ends[i-1]
+	}
+	b := a.bytes[start:a.ends[i]]
+	// No copy: the driver makes one, at once.
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+func (a *arena) reset() { a.bytes, a.ends = a.bytes[:0], a.ends[:0] }
+
+// glossary holds words as numbers. Words live on when the rows are gone, since
+// the next batch has the same ones.
+type glossary struct {
+	numbers map[string]uint32
+	words   []string
+	boxes   []any // the words as the driver takes them
+	values  []uint32
+}
+
+func (g *glossary) add(s string) {
+	n, ok := g.numbers[s]
+	if !ok {
+		if g.numbers == nil {
+			g.numbers = map[string]uint32{}
+		}
+		s = strings.Clone(s) // it is part of a message
+		n = uint32(len(g.words))
+		g.numbers[s] = n
+		g.words, g.boxes = append(g.words, s), append(g.boxes, s)
+	}
+	g.values = append(g.values, n)
+}
+
+func (g *glossary) reset() {
+	g.values = g.values[:0]
+	if len(g.words) > 2000 { // not so few after all
+		g.numbers, g.words, g.boxes = nil, nil, nil
+	}
+}
+
+// ends says where the elements of each row end, for columns of arrays.
+type ends []uint32
+
+func (e ends) row(i int) (from, to int) {
+	if i > 0 {
+		from = int(e[i-1])
+	}
+	return from, int(e[i])
+}
+
+// text is a column of strings.
+type text struct {
+	label   string
+	values  arena
+	scratch *scratch
+}
+
+func (c *text) name() string { return c.label }
+func (c *text) add(v string) { c.values.add(v) }
+func (c *text) reset()       { c.values.reset() }
+
+func (c *text) send(dst driver.BatchColumn, from, to int) error {
+	s := c.scratch.texts[:0]
+	for i := from; i < to; i++ {
+		s = append(s, c.values.get(i))
+	}
+	c.scratch.texts = s
+	return dst.Append(s)
+}
+
+func (c *text) sum(h *rowHash, from, to int) {
+	for i := from; i < to; i++ {
+		h.text(c.values.get(i))
+	}
+}
+
+// texts is a column of arrays of strings.
+type texts struct {
+	text
+	ends ends
+}
+
+func (c *texts) end()   { c.ends = append(c.ends, uint32(len(c.values.ends))) }
+func (c *texts) reset() { c.values.reset(); c.ends = c.ends[:0] }
+
+func (c *texts) send(dst driver.BatchColumn, from, to int) error {
+	for i := from; i < to; i++ {
+		first, end := c.ends.row(i)
+		s := c.scratch.texts[:0]
+		for n := first; n < end; n++ {
+			s = append(s, c.values.get(n))
+		}
+		c.scratch.texts = s
+		if err := dst.AppendRow(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *texts) sum(h *rowHash, from, to int) {
+	for i := from; i < to; i++ {
+		first, end := c.ends.row(i)
+		h.number(int64(end - first))
+		c.text.sum(h, first, end)
 	}
 }
 
 // word is a column of few distinct strings, LowCardinality in the table. The
-// driver takes those as interfaces only, so each string becomes one once.
+// driver takes those as interfaces only, so each becomes one once.
 type word struct {
-	label  string
-	values []string
-	boxes  map[string]any
+	label   string
+	values  glossary
+	scratch *scratch
 }
 
 func (c *word) name() string { return c.label }
-func (c *word) add(v string) { c.values = append(c.values, v) }
-
-func (c *word) reset() {
-	clear(c.values)
-	c.values = c.values[:0]
-	if len(c.boxes) > 1000 { // not so few after all
-		clear(c.boxes)
-	}
-}
+func (c *word) add(v string) { c.values.add(v) }
+func (c *word) reset()       { c.values.reset() }
 
 func (c *word) send(dst driver.BatchColumn, from, to int) error {
-	if c.boxes == nil {
-		c.boxes = map[string]any{}
-	}
-	for _, v := range c.values[from:to] {
-		boxed, ok := c.boxes[v]
-		if !ok {
-			boxed = v
-			c.boxes[v] = boxed
-		}
-		if err := dst.AppendRow(boxed); err != nil {
+	for _, n := range c.values.values[from:to] {
+		if err := dst.AppendRow(c.values.boxes[n]); err != nil {
 			return err
 		}
 	}
@@ -79,150 +168,129 @@ func (c *word) send(dst driver.BatchColumn, from, to int) error {
 }
 
 func (c *word) sum(h *rowHash, from, to int) {
-	for _, v := range c.values[from:to] {
-		h.text(v)
+	for _, n := range c.values.values[from:to] {
+		h.text(c.values.words[n])
 	}
 }
 
-// list is a column of arrays. All elements are in one slice; ends says where
-// each row's end.
-type list[T any] struct {
-	label  string
-	values []T
-	ends   []int
-	write  func(*rowHash, T)
-	none   any // an empty []T as an interface, made once
+// words is a column of arrays of few distinct strings.
+type words struct {
+	word
+	ends ends
 }
 
-func (c *list[T]) name() string { return c.label }
-func (c *list[T]) add(v T)      { c.values = append(c.values, v) }
-func (c *list[T]) end()         { c.ends = append(c.ends, len(c.values)) }
+func (c *words) end()   { c.ends = append(c.ends, uint32(len(c.values.values))) }
+func (c *words) reset() { c.values.reset(); c.ends = c.ends[:0] }
 
-func (c *list[T]) reset() {
-	clear(c.values)
-	c.values, c.ends = c.values[:0], c.ends[:0]
-}
-
-func (c *list[T]) row(i int) []T {
-	start := 0
-	if i > 0 {
-		start = c.ends[i-1]
-	}
-	return c.values[start:c.ends[i]:c.ends[i]]
-}
-
-func (c *list[T]) send(dst driver.BatchColumn, from, to int) error {
-	if c.none == nil {
-		c.none = []T{}
-	}
+func (c *words) send(dst driver.BatchColumn, from, to int) error {
 	for i := from; i < to; i++ {
-		v := c.none
-		if row := c.row(i); len(row) > 0 {
-			v = row
+		first, end := c.ends.row(i)
+		s := c.scratch.texts[:0]
+		for _, n := range c.values.values[first:end] {
+			s = append(s, c.values.words[n])
 		}
-		if err := dst.AppendRow(v); err != nil {
+		c.scratch.texts = s
+		if err := dst.AppendRow(s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *list[T]) sum(h *rowHash, from, to int) {
+func (c *words) sum(h *rowHash, from, to int) {
 	for i := from; i < to; i++ {
-		row := c.row(i)
-		h.number(int64(len(row)))
-		for _, v := range row {
-			c.write(h, v)
-		}
+		first, end := c.ends.row(i)
+		h.number(int64(end - first))
+		c.word.sum(h, first, end)
 	}
-}
-
-func newText(label string) *scalar[string] {
-	return &scalar[string]{label: label, write: (*rowHash).text}
-}
-func newWord(label string) *word { return &word{label: label} }
-func newTime(label string) *scalar[time.Time] {
-	return &scalar[time.Time]{label: label, write: (*rowHash).time}
-}
-func newMaybeTime(label string) *scalar[*time.Time] {
-	return &scalar[*time.Time]{label: label, write: (*rowHash).maybeTime}
-}
-func newTexts(label string) *list[string] {
-	return &list[string]{label: label, write: (*rowHash).text}
-}
-func newTimes(label string) *list[time.Time] {
-	return &list[time.Time]{label: label, write: (*rowHash).time}
-}
-func newMap(label string) *scalar[map[string]string] {
-	return &scalar[map[string]string]{label: label, write: (*rowHash).pairs}
 }
 
 type integer interface {
 	~int32 | ~int64 | ~uint16 | ~uint32 | ~uint64
 }
 
-func newInt[T integer](label string) *scalar[T] {
-	return &scalar[T]{label: label, write: func(h *rowHash, v T) { h.number(int64(v)) }}
-}
-func newInts[T integer](label string) *list[T] {
-	return &list[T]{label: label, write: func(h *rowHash, v T) { h.number(int64(v)) }}
-}
-
-// rowHash hashes rows, so that a batch that is built again can be told from one
-// that differs.
-type rowHash struct {
-	h   hash.Hash
-	buf []byte
+// number is a column of numbers, or of times in milliseconds, which the driver
+// takes for a DateTime64(3).
+type number[T integer] struct {
+	label  string
+	values []T
 }
 
-func newRowHash() *rowHash { return &rowHash{h: sha256.New(), buf: make([]byte, 0, 32<<10)} }
+func (c *number[T]) name() string { return c.label }
+func (c *number[T]) add(v T)      { c.values = append(c.values, v) }
+func (c *number[T]) reset()       { c.values = c.values[:0] }
 
-func (r *rowHash) flush() {
-	if len(r.buf) > cap(r.buf)-256 {
-		_, _ = r.h.Write(r.buf) // a hash never fails
-		r.buf = r.buf[:0]
+func (c *number[T]) send(dst driver.BatchColumn, from, to int) error {
+	return dst.Append(c.values[from:to])
+}
+
+func (c *number[T]) sum(h *rowHash, from, to int) {
+	for _, v := range c.values[from:to] {
+		h.number(int64(v))
 	}
 }
 
-func (r *rowHash) number(v int64) {
-	r.flush()
-	r.buf = binary.AppendVarint(r.buf, v)
+// numbers is a column of arrays of numbers.
+type numbers[T integer] struct {
+	number[T]
+	ends ends
 }
 
-func (r *rowHash) text(s string) {
-	r.number(int64(len(s)))
-	for len(s) > 0 {
-		r.flush()
-		n := min(len(s), cap(r.buf)-len(r.buf))
-		r.buf = append(r.buf, s[:n]...)
-		s = s[n:]
+func (c *numbers[T]) end()   { c.ends = append(c.ends, uint32(len(c.values))) }
+func (c *numbers[T]) reset() { c.values, c.ends = c.values[:0], c.ends[:0] }
+
+func (c *numbers[T]) send(dst driver.BatchColumn, from, to int) error {
+	for i := from; i < to; i++ {
+		first, end := c.ends.row(i)
+		if err := dst.AppendRow(c.values[first:end:end]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *numbers[T]) sum(h *rowHash, from, to int) {
+	for i := from; i < to; i++ {
+		first, end := c.ends.row(i)
+		h.number(int64(end - first))
+		c.number.sum(h, first, end)
 	}
 }
 
-func (r *rowHash) time(t time.Time) { r.number(t.UnixMilli()) }
+// noTime is a time that is not there.
+const noTime = int64(-1 << 62)
 
-func (r *rowHash) maybeTime(t *time.Time) {
-	if t == nil {
-		r.number(-1 << 62)
-		return
+// maybe is a column of times, Nullable in the table.
+type maybe struct{ number[int64] }
+
+func (c *maybe) send(dst driver.BatchColumn, from, to int) error {
+	pointers := make([]*int64, 0, to-from)
+	for i := from; i < to; i++ {
+		if c.values[i] == noTime {
+			pointers = append(pointers, nil)
+		} else {
+			pointers = append(pointers, &c.values[i])
+		}
 	}
-	r.time(*t)
+	return dst.Append(pointers)
 }
 
-func (r *rowHash) pairs(m map[string]string) {
-	// Order-free and without a sorted copy: maps are small and rare.
-	var sum uint64
-	for k, v := range m {
-		p := sha256.Sum256([]byte(k + "\x00" + v))
-		sum += binary.LittleEndian.Uint64(p[:8])
-	}
-	r.number(int64(len(m)))
-	r.number(int64(sum))
+// pairs is a column of maps. Few rows have any.
+type pairs struct {
+	label  string
+	values []map[string]string
 }
 
-// String returns the hash so far.
-func (r *rowHash) String() string {
-	_, _ = r.h.Write(r.buf)
-	r.buf = r.buf[:0]
-	return fmt.Sprintf("sha256:%x", r.h.Sum(nil)[:16])
+func (c *pairs) name() string            { return c.label }
+func (c *pairs) add(v map[string]string) { c.values = append(c.values, v) }
+func (c *pairs) reset()                  { clear(c.values); c.values = c.values[:0] }
+
+func (c *pairs) send(dst driver.BatchColumn, from, to int) error {
+	return dst.Append(c.values[from:to])
+}
+
+func (c *pairs) sum(h *rowHash, from, to int) {
+	for _, v := range c.values[from:to] {
+		h.pairs(v)
+	}
 }

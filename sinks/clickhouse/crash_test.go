@@ -163,7 +163,7 @@ func TestCrash(t *testing.T) {
 	}
 	const distinct = crashMessages / 10 * 9
 	for _, view := range []string{"syncs", "trigger_outcomes"} {
-		if n := number(t, st, "SELECT count() AS x FROM "+view+" WHERE outcome = 'applied'"); n != distinct {
+		if n := count(t, st, "SELECT count() AS x FROM "+view+" WHERE outcome = 'applied'"); n != distinct {
 			t.Errorf("%d rows in %s, want %d", n, view, distinct)
 		}
 	}

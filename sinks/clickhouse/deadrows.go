@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"hotsync/event"
 )
@@ -13,48 +12,36 @@ const keepOriginal = 4096
 
 // deadRows builds rows of dead_letters.
 type deadRows struct {
-	all   []column
-	parts []int32
+	builder
 
 	sourceTopic, reason, class, topic          *word
 	tCause, tOrigin, tType                     *word
-	key, err, syncID, tID, tDelivery, original *scalar[string]
-	at, first                                  *scalar[time.Time]
-	tAt, tReceived                             *scalar[*time.Time]
-	sourcePartition, partition                 *scalar[int32]
-	sourceOffset, offset                       *scalar[int64]
-	attempts                                   *scalar[uint32]
-	bytes                                      *scalar[uint64]
-	headers                                    *scalar[map[string]string]
+	key, err, syncID, tID, tDelivery, original *text
+	at, first, sourceOffset, offset            *number[int64]
+	tAt, tReceived                             *maybe
+	sourcePartition, partition                 *number[int32]
+	attempts                                   *number[uint32]
+	size                                       *number[uint64]
+	headers                                    *pairs
 }
 
 func newDeadRows() *deadRows {
 	r := &deadRows{}
-	a := &r.all
-	r.at, r.first = reg(a, newTime("at")), reg(a, newTime("first_failure"))
-	r.sourceTopic, r.sourcePartition, r.sourceOffset = reg(a, newWord("source_topic")), reg(a, newInt[int32]("source_partition")), reg(a, newInt[int64]("source_offset"))
-	r.key, r.reason, r.class, r.err = reg(a, newText("key")), reg(a, newWord("reason")), reg(a, newWord("error_class")), reg(a, newText("error"))
-	r.attempts, r.syncID = reg(a, newInt[uint32]("attempts")), reg(a, newText("sync_id"))
-	r.tID, r.tCause, r.tOrigin = reg(a, newText("trigger_id")), reg(a, newWord("trigger_cause")), reg(a, newWord("trigger_origin"))
-	r.tType, r.tDelivery = reg(a, newWord("trigger_type")), reg(a, newText("trigger_delivery"))
-	r.tAt, r.tReceived = reg(a, newMaybeTime("trigger_at")), reg(a, newMaybeTime("trigger_received"))
-	r.headers = reg(a, newMap("headers"))
-	r.original, r.bytes = reg(a, newText("original")), reg(a, newInt[uint64]("original_bytes"))
-	r.topic, r.partition, r.offset = reg(a, newWord("_topic")), reg(a, newInt[int32]("_partition")), reg(a, newInt[int64]("_offset"))
+	b := &r.builder
+	r.at, r.first = b.int64("at"), b.int64("first_failure")
+	r.sourceTopic, r.sourcePartition, r.sourceOffset = b.word("source_topic"), add(b, &number[int32]{label: "source_partition"}), b.int64("source_offset")
+	r.key, r.reason, r.class, r.err = b.text("key"), b.word("reason"), b.word("error_class"), b.text("error")
+	r.attempts, r.syncID = add(b, &number[uint32]{label: "attempts"}), b.text("sync_id")
+	r.tID, r.tCause, r.tOrigin = b.text("trigger_id"), b.word("trigger_cause"), b.word("trigger_origin")
+	r.tType, r.tDelivery = b.word("trigger_type"), b.text("trigger_delivery")
+	r.tAt, r.tReceived = b.maybe("trigger_at"), b.maybe("trigger_received")
+	r.headers = add(b, &pairs{label: "headers"})
+	r.original, r.size = b.text("original"), add(b, &number[uint64]{label: "original_bytes"})
+	r.topic, r.partition, r.offset = b.word("_topic"), add(b, &number[int32]{label: "_partition"}), b.int64("_offset")
 	return r
 }
 
-func (r *deadRows) name() string          { return DeadLetters.String() }
-func (r *deadRows) columns() []column     { return r.all }
-func (r *deadRows) months() []int32       { return r.parts }
-func (r *deadRows) received() []time.Time { return r.at.values }
-
-func (r *deadRows) reset() {
-	for _, c := range r.all {
-		c.reset()
-	}
-	r.parts = r.parts[:0]
-}
+func (r *deadRows) name() string { return DeadLetters.String() }
 
 // add never refuses: what is not a dead letter becomes a row about itself.
 // There is nowhere else for it to go.
@@ -74,9 +61,9 @@ func (r *deadRows) add(m event.Message) error {
 	if d.Trigger != nil {
 		t = *d.Trigger
 	}
-	r.parts = append(r.parts, month(clamp(at)))
-	r.at.add(clamp(at))
-	r.first.add(clamp(d.First))
+	r.enter(clamp(at))
+	r.at.add(millis(at))
+	r.first.add(millis(d.First))
 	r.sourceTopic.add(d.Source.Topic)
 	r.sourcePartition.add(int32(d.Source.Partition))
 	r.sourceOffset.add(d.Source.Offset)
@@ -91,14 +78,14 @@ func (r *deadRows) add(m event.Message) error {
 	r.tOrigin.add(string(t.Origin))
 	r.tType.add(t.Type)
 	r.tDelivery.add(t.Delivery)
-	r.tAt.add(maybe(t.At))
-	r.tReceived.add(maybe(t.Received))
+	r.tAt.add(maybeMillis(t.At))
+	r.tReceived.add(maybeMillis(t.Received))
 	if d.Headers == nil {
 		d.Headers = map[string]string{}
 	}
 	r.headers.add(d.Headers)
 	r.original.add(string(d.Original[:min(len(d.Original), keepOriginal)]))
-	r.bytes.add(uint64(len(d.Original)))
+	r.size.add(uint64(len(d.Original)))
 	r.topic.add(m.Topic)
 	r.partition.add(int32(m.Partition))
 	r.offset.add(m.Offset)

@@ -14,6 +14,7 @@
 //	l, err := clickhouse.NewLoader(clickhouse.LoaderConfig{
 //		Store: st, Into: clickhouse.Events, Group: "hotsync-loader",
 //		Reject: func(ctx, event.DeadLetter) error { … },  // durable before it returns nil
+//		Reread: func(ctx, event.Coordinates) (event.Message, error) { … },  // saves half of the memory
 //	})
 //	l.Run(ctx, topic, partition, p)      error: one call per assigned partition, side by side
 //	l.Stats()                            LoaderStats
@@ -24,6 +25,18 @@
 //	st.UnansweredTriggers(ctx, since)    (int64, error)
 //	st.Latency(ctx)                      (Latency, error)
 //	st.Report(ctx, checks...)            (Report, error): the numbers of a run as JSON
+//
+// # Reading
+//
+// A view costs the columns that a query names. A condition on key or sync_id
+// goes down to the table and is quick at any size; a list of the latest syncs is
+// best made in two steps, as measured with 600,000 events:
+//
+//	SELECT * FROM syncs WHERE key = …                                              60 ms
+//	SELECT * FROM syncs WHERE sync_id IN (SELECT sync_id FROM sync_events
+//	  WHERE at > … ORDER BY at DESC LIMIT 50)                                     100 ms
+//	SELECT sync_id, outcome FROM syncs ORDER BY at DESC LIMIT 50                  600 ms
+//	SELECT * FROM syncs ORDER BY at DESC LIMIT 50                                    18 s
 //
 // The driver's types do not leave this package.
 package clickhouse

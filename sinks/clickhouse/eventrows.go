@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"fmt"
-	"time"
 
 	gojson "github.com/goccy/go-json"
 
@@ -12,79 +11,65 @@ import (
 
 // eventRows builds rows of sync_events.
 type eventRows struct {
-	all   []column
-	parts []int32
+	builder
 
-	id, syncID, note, key, keyID, err      *scalar[string]
-	phase, outcome, reason, system, kind   *word
-	cause, origin, mode, class             *word
-	instance, build, topic                 *word
-	at, first                              *scalar[time.Time]
-	next                                   *scalar[*time.Time]
-	attempt                                *scalar[uint32]
-	format                                 *scalar[uint16]
-	waited, worked, offset                 *scalar[int64]
-	partition                              *scalar[int32]
-	version                                *scalar[uint64]
-	related                                *list[string]
-	tID, tCause, tOrigin, tType, tDelivery *list[string]
-	tTopic                                 *list[string]
-	tPartition                             *list[int32]
-	tOffset                                *list[int64]
-	tAt, tReceived                         *list[time.Time]
-	cObject, cID, cRef, cField, cOp        *list[string]
-	cBefore, cAfter                        *list[string]
-	oAt                                    *list[time.Time]
-	oService, oMethod, oRoute, oError      *list[string]
-	oStatus                                *list[uint16]
-	oMS                                    *list[int64]
-}
+	id, syncID, note, key, keyID, err                                *text
+	phase, outcome, reason, system, kind, cause, origin, mode, class *word
+	instance, build, topic                                           *word
+	at, first, waited, worked, offset                                *number[int64]
+	next                                                             *maybe
+	attempt                                                          *number[uint32]
+	format                                                           *number[uint16]
+	partition                                                        *number[int32]
+	version                                                          *number[uint64]
+	related                                                          *texts
 
-// reg adds a column to those of a table and returns it.
-func reg[C column](all *[]column, c C) C {
-	*all = append(*all, c)
-	return c
+	tID, tDelivery                 *texts
+	tCause, tOrigin, tType, tTopic *words
+	tPartition                     *numbers[int32]
+	tOffset, tAt, tReceived        *numbers[int64]
+
+	cObject, cField, cOp       *words
+	cID, cRef, cBefore, cAfter *texts
+
+	oService, oMethod, oRoute *words
+	oError                    *texts
+	oStatus                   *numbers[uint16]
+	oAt, oMS                  *numbers[int64]
 }
 
 func newEventRows() *eventRows {
 	r := &eventRows{}
-	a := &r.all
-	r.id, r.syncID, r.phase = reg(a, newText("id")), reg(a, newText("sync_id")), reg(a, newWord("phase"))
-	r.at, r.first = reg(a, newTime("at")), reg(a, newTime("received"))
-	r.outcome, r.reason, r.note = reg(a, newWord("outcome")), reg(a, newWord("reason")), reg(a, newText("note"))
-	r.key, r.system, r.kind, r.keyID = reg(a, newText("key")), reg(a, newWord("key_system")), reg(a, newWord("key_kind")), reg(a, newText("key_id"))
-	r.related = reg(a, newTexts("related"))
-	r.cause, r.origin, r.mode = reg(a, newWord("cause")), reg(a, newWord("origin")), reg(a, newWord("mode"))
-	r.attempt, r.next = reg(a, newInt[uint32]("attempt")), reg(a, newMaybeTime("next"))
-	r.tID, r.tCause, r.tOrigin = reg(a, newTexts("triggers.id")), reg(a, newTexts("triggers.cause")), reg(a, newTexts("triggers.origin"))
-	r.tType, r.tDelivery, r.tTopic = reg(a, newTexts("triggers.type")), reg(a, newTexts("triggers.delivery")), reg(a, newTexts("triggers.topic"))
-	r.tPartition, r.tOffset = reg(a, newInts[int32]("triggers.partition")), reg(a, newInts[int64]("triggers.offset"))
-	r.tAt, r.tReceived = reg(a, newTimes("triggers.at")), reg(a, newTimes("triggers.received"))
-	r.cObject, r.cID, r.cRef = reg(a, newTexts("changes.object")), reg(a, newTexts("changes.id")), reg(a, newTexts("changes.ref"))
-	r.cField, r.cOp = reg(a, newTexts("changes.field")), reg(a, newTexts("changes.op"))
-	r.cBefore, r.cAfter = reg(a, newTexts("changes.before")), reg(a, newTexts("changes.after"))
-	r.oAt, r.oService, r.oMethod = reg(a, newTimes("callouts.at")), reg(a, newTexts("callouts.service")), reg(a, newTexts("callouts.method"))
-	r.oRoute, r.oStatus = reg(a, newTexts("callouts.route")), reg(a, newInts[uint16]("callouts.status"))
-	r.oMS, r.oError = reg(a, newInts[int64]("callouts.ms")), reg(a, newTexts("callouts.error"))
-	r.class, r.err = reg(a, newWord("error_class")), reg(a, newText("error"))
-	r.waited, r.worked = reg(a, newInt[int64]("waited_ms")), reg(a, newInt[int64]("worked_ms"))
-	r.instance, r.build, r.format = reg(a, newWord("instance")), reg(a, newWord("build")), reg(a, newInt[uint16]("format"))
-	r.topic, r.partition = reg(a, newWord("_topic")), reg(a, newInt[int32]("_partition"))
-	r.offset, r.version = reg(a, newInt[int64]("_offset")), reg(a, newInt[uint64]("_version"))
+	b := &r.builder
+	r.id, r.syncID, r.phase = b.text("id"), b.text("sync_id"), b.word("phase")
+	r.at, r.first = b.int64("at"), b.int64("received")
+	r.outcome, r.reason, r.note = b.word("outcome"), b.word("reason"), b.text("note")
+	r.key, r.system, r.kind, r.keyID = b.text("key"), b.word("key_system"), b.word("key_kind"), b.text("key_id")
+	r.related = b.texts("related")
+	r.cause, r.origin, r.mode = b.word("cause"), b.word("origin"), b.word("mode")
+	r.attempt, r.next = add(b, &number[uint32]{label: "attempt"}), b.maybe("next")
+
+	r.tID, r.tDelivery = b.texts("triggers.id"), b.texts("triggers.delivery")
+	r.tCause, r.tOrigin, r.tType, r.tTopic = b.words("triggers.cause"), b.words("triggers.origin"), b.words("triggers.type"), b.words("triggers.topic")
+	r.tPartition, r.tOffset = add(b, &numbers[int32]{number: number[int32]{label: "triggers.partition"}}), b.int64s("triggers.offset")
+	r.tAt, r.tReceived = b.int64s("triggers.at"), b.int64s("triggers.received")
+
+	r.cObject, r.cField, r.cOp = b.words("changes.object"), b.words("changes.field"), b.words("changes.op")
+	r.cID, r.cRef, r.cBefore, r.cAfter = b.texts("changes.id"), b.texts("changes.ref"), b.texts("changes.before"), b.texts("changes.after")
+
+	r.oService, r.oMethod, r.oRoute = b.words("callouts.service"), b.words("callouts.method"), b.words("callouts.route")
+	r.oStatus = add(b, &numbers[uint16]{number: number[uint16]{label: "callouts.status"}})
+	r.oAt, r.oMS, r.oError = b.int64s("callouts.at"), b.int64s("callouts.ms"), b.texts("callouts.error")
+
+	r.class, r.err = b.word("error_class"), b.text("error")
+	r.waited, r.worked = b.int64("waited_ms"), b.int64("worked_ms")
+	r.instance, r.build, r.format = b.word("instance"), b.word("build"), add(b, &number[uint16]{label: "format"})
+	r.topic, r.partition = b.word("_topic"), add(b, &number[int32]{label: "_partition"})
+	r.offset, r.version = b.int64("_offset"), add(b, &number[uint64]{label: "_version"})
 	return r
 }
 
-func (r *eventRows) name() string          { return Events.String() }
-func (r *eventRows) columns() []column     { return r.all }
-func (r *eventRows) months() []int32       { return r.parts }
-func (r *eventRows) received() []time.Time { return r.first.values }
-
-func (r *eventRows) reset() {
-	for _, c := range r.all {
-		c.reset()
-	}
-	r.parts = r.parts[:0]
-}
+func (r *eventRows) name() string { return Events.String() }
 
 func (r *eventRows) add(m event.Message) error {
 	e, err := decodeEvent(m.Value)
@@ -97,12 +82,12 @@ func (r *eventRows) add(m event.Message) error {
 		// the same in all its events.
 		first = clamp(e.Triggers[0].Received)
 	}
-	r.parts = append(r.parts, month(first))
+	r.enter(first)
 	r.id.add(e.ID)
 	r.syncID.add(e.SyncID)
 	r.phase.add(string(e.Phase))
-	r.at.add(clamp(e.At))
-	r.first.add(first)
+	r.at.add(millis(e.At))
+	r.first.add(millis(first))
 	r.outcome.add(string(e.Outcome))
 	r.reason.add(string(e.Reason))
 	r.note.add(e.Note)
@@ -114,7 +99,7 @@ func (r *eventRows) add(m event.Message) error {
 	r.origin.add(string(e.Origin))
 	r.mode.add(e.Mode)
 	r.attempt.add(uint32(max(0, e.Attempt)))
-	r.next.add(maybe(e.Next))
+	r.next.add(maybeMillis(e.Next))
 	r.class.add(e.Class)
 	r.err.add(e.Error)
 	r.waited.add(e.Waited)
@@ -125,7 +110,7 @@ func (r *eventRows) add(m event.Message) error {
 	r.topic.add(m.Topic)
 	r.partition.add(int32(m.Partition))
 	r.offset.add(m.Offset)
-	r.version.add(version(e.Outcome, m.Offset))
+	r.version.add(version(&e, m.Offset))
 	r.addRelated(e.Related)
 	r.addTriggers(e.Triggers)
 	r.addChanges(e.Changes)
@@ -151,12 +136,10 @@ func (r *eventRows) addTriggers(triggers []event.Ref) {
 		r.tTopic.add(t.Source.Topic)
 		r.tPartition.add(int32(t.Source.Partition))
 		r.tOffset.add(t.Source.Offset)
-		r.tAt.add(clamp(t.At))
-		r.tReceived.add(clamp(t.Received))
+		r.tAt.add(millis(t.At))
+		r.tReceived.add(millis(t.Received))
 	}
-	for _, c := range []interface{ end() }{r.tID, r.tCause, r.tOrigin, r.tType, r.tDelivery, r.tTopic, r.tPartition, r.tOffset, r.tAt, r.tReceived} {
-		c.end()
-	}
+	r.end(r.tID, r.tDelivery, r.tCause, r.tOrigin, r.tType, r.tTopic, r.tPartition, r.tOffset, r.tAt, r.tReceived)
 }
 
 func (r *eventRows) addChanges(changes []record.Change) {
@@ -170,15 +153,13 @@ func (r *eventRows) addChanges(changes []record.Change) {
 		r.cBefore.add(scalarJSON(c.Before))
 		r.cAfter.add(scalarJSON(c.After))
 	}
-	for _, c := range []*list[string]{r.cObject, r.cID, r.cRef, r.cField, r.cOp, r.cBefore, r.cAfter} {
-		c.end()
-	}
+	r.end(r.cObject, r.cField, r.cOp, r.cID, r.cRef, r.cBefore, r.cAfter)
 }
 
 func (r *eventRows) addCallouts(callouts []event.Callout) {
 	for i := range callouts {
 		c := &callouts[i]
-		r.oAt.add(clamp(c.At))
+		r.oAt.add(millis(c.At))
 		r.oService.add(c.Service)
 		r.oMethod.add(c.Method)
 		r.oRoute.add(c.Route)
@@ -186,9 +167,7 @@ func (r *eventRows) addCallouts(callouts []event.Callout) {
 		r.oMS.add(c.Duration)
 		r.oError.add(c.Error)
 	}
-	for _, c := range []interface{ end() }{r.oAt, r.oService, r.oMethod, r.oRoute, r.oStatus, r.oMS, r.oError} {
-		c.end()
-	}
+	r.end(r.oService, r.oMethod, r.oRoute, r.oError, r.oStatus, r.oAt, r.oMS)
 }
 
 // scalarJSON is a value as the table holds it: absent and null are one.
@@ -197,15 +176,6 @@ func scalarJSON(v record.Value) string {
 		return string(record.Null)
 	}
 	return string(v)
-}
-
-// maybe returns nil for the zero time.
-func maybe(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = clamp(t)
-	return &t
 }
 
 // decodeEvent is event.DecodeEvent four times as fast. Whatever the fast

@@ -213,8 +213,8 @@ func newLoader(tb testing.TB, st *Store, change ...func(*LoaderConfig)) (*Loader
 	return l, g
 }
 
-// number runs a query for one number.
-func number(tb testing.TB, st *Store, query string, args ...any) int64 {
+// count runs a query for one number.
+func count(tb testing.TB, st *Store, query string, args ...any) int64 {
 	tb.Helper()
 	var n int64
 	if err := session(tb, st).QueryRow(context.Background(), "SELECT toInt64(x) FROM ("+query+")", args...).Scan(&n); err != nil {

@@ -54,11 +54,16 @@ type LoaderConfig struct {
 	// only, where it must not produce to the topic that it loads from; nil
 	// counts them and goes on.
 	Reject func(ctx context.Context, d event.DeadLetter) error
+	// Reread reads a message of the topic again, for the dead letter of a row
+	// that the server refuses. Nil keeps all messages of a batch in memory
+	// for it, which about doubles what a batch takes.
+	Reread func(ctx context.Context, at event.Coordinates) (event.Message, error)
 
 	BatchRows   int              // default 10,000
-	BatchBytes  int              // of message values, default 8 MiB
+	BatchBytes  int              // of message values, default 8 MiB and at most half of MemoryBytes
 	Flush       time.Duration    // longest wait of a message for its batch, default 1 s
-	MemoryBytes int              // of message values held by all partitions together, default 32 MiB
+	MemoryBytes int              // of message values held by all partitions together, default 16 MiB; see large
+	Inserts     int              // at a time, of all partitions together, default 2
 	StopTimeout time.Duration    // for what is in hand when Run's context ends, default 5 s
 	MinBackoff  time.Duration    // after a failed insert, default 100 ms
 	MaxBackoff  time.Duration    // default 30 s
@@ -114,8 +119,8 @@ func (c LoaderConfig) Validate() error {
 	if c.BatchRows < 0 || c.BatchRows > 1_000_000 {
 		bad("batch_rows is %d: want 1 to 1,000,000: a batch is one block and a larger block is split by the server", c.BatchRows)
 	}
-	if c.BatchBytes < 0 || c.MemoryBytes < 0 {
-		bad("batch_bytes and memory_bytes must not be negative")
+	if c.BatchBytes < 0 || c.MemoryBytes < 0 || c.Inserts < 0 {
+		bad("batch_bytes, memory_bytes and inserts must not be negative")
 	}
 	if c.Flush < 0 || c.StopTimeout < 0 || c.MinBackoff < 0 || c.MaxBackoff < 0 {
 		bad("flush, stop_timeout and the back-offs must not be negative")
@@ -127,7 +132,9 @@ func (c LoaderConfig) withDefaults() LoaderConfig {
 	c.BatchRows = cmp.Or(c.BatchRows, 10_000)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 8<<20)
 	c.Flush = cmp.Or(c.Flush, time.Second)
-	c.MemoryBytes = cmp.Or(c.MemoryBytes, 32<<20)
+	c.MemoryBytes = cmp.Or(c.MemoryBytes, 16<<20)
+	c.BatchBytes = min(c.BatchBytes, max(1, c.MemoryBytes/2))
+	c.Inserts = cmp.Or(c.Inserts, 2)
 	c.StopTimeout = cmp.Or(c.StopTimeout, 5*time.Second)
 	c.MinBackoff = cmp.Or(c.MinBackoff, 100*time.Millisecond)
 	c.MaxBackoff = cmp.Or(c.MaxBackoff, 30*time.Second)
@@ -147,8 +154,10 @@ func (c LoaderConfig) withDefaults() LoaderConfig {
 // once, and neither a short memory for tokens nor a long outage matters.
 type Loader struct {
 	cfg     LoaderConfig
-	memory  *semaphore.Weighted
-	batches sync.Pool
+	places  *semaphore.Weighted // for large batches
+	inserts *semaphore.Weighted
+	small   sync.Pool // of empty batches
+	big     sync.Pool
 
 	mu    sync.Mutex
 	stats LoaderStats
@@ -163,10 +172,17 @@ func NewLoader(cfg LoaderConfig) (*Loader, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	fresh := func() any {
+		b := newBatch(cfg.Into)
+		b.keep = cfg.Reread == nil
+		return b
+	}
 	return &Loader{
 		cfg:     cfg,
-		memory:  semaphore.NewWeighted(int64(cfg.MemoryBytes)),
-		batches: sync.Pool{New: func() any { return newBatch(cfg.Into) }},
+		places:  semaphore.NewWeighted(int64(cfg.MemoryBytes / cfg.BatchBytes)),
+		inserts: semaphore.NewWeighted(int64(cfg.Inserts)),
+		small:   sync.Pool{New: fresh},
+		big:     sync.Pool{New: fresh},
 		parts:   map[*run]PartitionStats{},
 		ages:    map[*run]time.Time{},
 	}, nil
@@ -190,6 +206,12 @@ func (l *Loader) Stats() LoaderStats {
 	})
 	return out
 }
+
+// large is from how many bytes on a batch needs a place, of which there are as
+// many as MemoryBytes has room for. So however many partitions there are, behind
+// a backlog a few of them at a time build and insert batches of full size while
+// the others wait, and where little comes in nobody waits.
+func (c LoaderConfig) large() int { return min(256<<10, c.BatchBytes/8) }
 
 // count changes the counters.
 func (l *Loader) count(f func(*LoaderStats)) {

@@ -46,7 +46,7 @@ func TestMigrateTwiceAndTogether(t *testing.T) {
 	if err := st.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := number(t, st, "SELECT count() AS x FROM syncs"); n != 16 {
+	if n := count(t, st, "SELECT count() AS x FROM syncs"); n != 16 {
 		t.Errorf("%d syncs after migrating again, want 16", n)
 	}
 }

@@ -17,9 +17,6 @@ type table interface {
 	add(m event.Message) error
 	// months holds, for each row, the partition of the table it belongs to.
 	months() []int32
-	// received holds, for each row, the time its partition and its place in
-	// the sorting key derive from.
-	received() []time.Time
 	reset()
 }
 
@@ -40,6 +37,17 @@ func clamp(t time.Time) time.Time {
 		return latest
 	}
 	return t
+}
+
+// millis returns t as a column holds it.
+func millis(t time.Time) int64 { return clamp(t).UnixMilli() }
+
+// maybeMillis is millis for a time that may be missing.
+func maybeMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return noTime
+	}
+	return millis(t)
 }
 
 func month(t time.Time) int32 {
@@ -72,10 +80,18 @@ func rank(o event.Outcome) uint64 {
 	return 1
 }
 
-// version is what _version holds: the rank, then the offset, so that of two
-// events that say the same the later one holds.
-func version(o event.Outcome, offset int64) uint64 {
-	return rank(o)<<56 | uint64(offset)&(1<<56-1)
+// version is what _version holds: of the events of a sync, and of those with one
+// id, the highest one decides. From the top: whether something was applied,
+// whether it is final, the attempt, the rank of the outcome, the offset.
+func version(e *event.Event, offset int64) uint64 {
+	v := uint64(min(max(0, e.Attempt), 1<<14-1))<<48 | rank(e.Outcome)<<44 | uint64(offset)&(1<<44-1)
+	if e.Outcome == event.Applied {
+		v |= 1 << 63
+	}
+	if e.Outcome.Final() {
+		v |= 1 << 62
+	}
+	return v
 }
 
 // newTable returns the builder of t's rows.
@@ -95,4 +111,64 @@ func (t Table) String() string {
 		return "dead_letters"
 	}
 	return "unknown table"
+}
+
+// builder holds the columns of a table.
+type builder struct {
+	all     []column
+	parts   []int32
+	scratch scratch
+}
+
+func (b *builder) columns() []column { return b.all }
+func (b *builder) months() []int32   { return b.parts }
+
+// enter begins a row that belongs to the partition of a time.
+func (b *builder) enter(at time.Time) { b.parts = append(b.parts, month(at)) }
+
+// end ends the arrays of a row.
+func (b *builder) end(columns ...interface{ end() }) {
+	for _, c := range columns {
+		c.end()
+	}
+}
+
+func (b *builder) reset() {
+	for _, c := range b.all {
+		c.reset()
+	}
+	clear(b.scratch.texts)
+	b.parts = b.parts[:0]
+}
+
+// add gives b a column, and returns it.
+func add[C column](b *builder, c C) C {
+	b.all = append(b.all, c)
+	return c
+}
+
+func (b *builder) text(name string) *text {
+	return add(b, &text{label: name, scratch: &b.scratch})
+}
+
+func (b *builder) texts(name string) *texts {
+	return add(b, &texts{text: text{label: name, scratch: &b.scratch}})
+}
+
+func (b *builder) word(name string) *word {
+	return add(b, &word{label: name, scratch: &b.scratch})
+}
+
+func (b *builder) words(name string) *words {
+	return add(b, &words{word: word{label: name, scratch: &b.scratch}})
+}
+
+func (b *builder) int64(name string) *number[int64] { return add(b, &number[int64]{label: name}) }
+
+func (b *builder) int64s(name string) *numbers[int64] {
+	return add(b, &numbers[int64]{number: number[int64]{label: name}})
+}
+
+func (b *builder) maybe(name string) *maybe {
+	return add(b, &maybe{number: number[int64]{label: name}})
 }

@@ -95,8 +95,7 @@ func (r *run) follow(ctx, writing context.Context, doubt bool) error {
 		}
 		if b != nil {
 			b.doubt, doubt = doubt, false
-			b.close()
-			if handed := r.give(writing, b); handed != nil && err == nil {
+			if handed := r.hand(writing, b); handed != nil && err == nil {
 				err = handed
 			}
 		}
@@ -124,24 +123,25 @@ func (r *run) collect(ctx context.Context) (*batch, error) {
 				continue
 			}
 		}
-		take, size := r.portion(b)
-		if !r.memory.TryAcquire(size) {
-			if b != nil {
-				return b, nil // it gives its memory back once it is inserted
-			}
-			if err := r.memory.Acquire(ctx, size); err != nil {
-				return nil, err
+		take, bytes := r.portion(b)
+		place := bytes > r.cfg.large() && (b == nil || !b.placed)
+		if place {
+			if err := r.places.Acquire(ctx, 1); err != nil {
+				return b, err
 			}
 		}
 		if b == nil {
-			b, opened = r.batches.Get().(*batch), r.cfg.Now()
+			b, opened = r.take(place), r.cfg.Now()
+		} else if place {
+			// It may have waited past its time. There is more to come, and
+			// little batches are what makes a backlog slow.
+			b.placed, opened = true, r.cfg.Now()
 		}
-		b.held += size
 		for _, m := range r.carry[:take] {
 			b.add(m)
 		}
 		r.carry = r.carry[take:]
-		if len(b.messages) >= r.cfg.BatchRows || b.bytes >= r.cfg.BatchBytes {
+		if len(b.offsets) >= r.cfg.BatchRows || b.bytes >= r.cfg.BatchBytes {
 			return b, nil
 		}
 	}
@@ -182,31 +182,29 @@ func (r *run) fetch(ctx context.Context, b *batch, opened time.Time) error {
 	return fmt.Errorf("read: %w", err)
 }
 
-// portion is how many of the messages in hand fit into b, at least one, and
-// their share of the memory budget.
-func (r *run) portion(b *batch) (n int, size int64) {
-	rows, bytes := 0, 0
+// portion is how many of the messages in hand fit into b, at least one, and how
+// many bytes b then has.
+func (r *run) portion(b *batch) (n, bytes int) {
+	rows := 0
 	if b != nil {
-		rows, bytes = len(b.messages), b.bytes
+		rows, bytes = len(b.offsets), b.bytes
 	}
 	for n < len(r.carry) && (n == 0 || rows < r.cfg.BatchRows && bytes < r.cfg.BatchBytes) {
-		rows++
 		bytes += len(r.carry[n].Value)
-		size += int64(len(r.carry[n].Value))
+		rows++
 		n++
 	}
-	return n, min(size, int64(r.cfg.MemoryBytes))
+	return n, bytes
 }
 
 // replay builds the batch of a journal entry again, whatever its size, and
 // hands it over.
 func (r *run) replay(ctx, writing context.Context, entry pending) error {
-	size := int64(min(r.cfg.BatchBytes, r.cfg.MemoryBytes))
-	if err := r.memory.Acquire(ctx, size); err != nil {
+	if err := r.places.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	b := r.batches.Get().(*batch)
-	b.held, b.replay, b.journaled, b.doubt = size, true, true, true
+	b := r.take(true)
+	b.replay, b.journaled, b.doubt = true, true, true
 	for done := false; !done; {
 		if len(r.carry) == 0 {
 			if err := r.fetch(ctx, nil, time.Time{}); err != nil {
@@ -227,7 +225,7 @@ func (r *run) replay(ctx, writing context.Context, entry pending) error {
 			done = m.Offset == entry.last
 		}
 	}
-	if len(b.messages) == 0 {
+	if len(b.offsets) == 0 {
 		r.count(func(s *LoaderStats) { s.Mismatches++ })
 		r.release(b)
 		return nil
@@ -241,7 +239,16 @@ func (r *run) replay(ctx, writing context.Context, entry pending) error {
 	return r.give(writing, b)
 }
 
-// give hands a batch to the writer.
+// hand completes a batch and gives it to the writer.
+func (r *run) hand(writing context.Context, b *batch) error {
+	if len(b.offsets) == 0 {
+		r.release(b)
+		return nil
+	}
+	b.close()
+	return r.give(writing, b)
+}
+
 func (r *run) give(writing context.Context, b *batch) error {
 	select {
 	case r.ready <- b:
@@ -252,11 +259,27 @@ func (r *run) give(writing context.Context, b *batch) error {
 	}
 }
 
+// take returns an empty batch. Those that were large once serve large ones
+// again, so that there are no more of that size than places.
+func (r *run) take(placed bool) *batch {
+	pool := &r.small
+	if placed {
+		pool = &r.big
+	}
+	b := pool.Get().(*batch)
+	b.placed = placed
+	return b
+}
+
 // release gives the memory of a batch back.
 func (r *run) release(b *batch) {
-	r.memory.Release(b.held)
+	pool := &r.small
+	if b.placed {
+		r.places.Release(1)
+		pool = &r.big
+	}
 	b.reset()
-	r.batches.Put(b)
+	pool.Put(b)
 }
 
 // enter, leave, seen and passed keep the statistics of a partition.
@@ -291,5 +314,5 @@ func (r *run) passed(b *batch, next int64) {
 	p.Next = next
 	r.parts[r] = p
 	// The oldest of what is left is not older than the newest of what went.
-	r.ages[r] = b.messages[len(b.messages)-1].Time
+	r.ages[r] = b.newest
 }

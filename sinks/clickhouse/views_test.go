@@ -227,7 +227,7 @@ func TestViews(t *testing.T) {
 	st := open(t)
 	events := stories(t)
 	tell(t, st, events)
-	if n := number(t, st, "SELECT count() AS x FROM sync_events"); n != int64(2*len(events)) {
+	if n := count(t, st, "SELECT count() AS x FROM sync_events"); n != int64(2*len(events)) {
 		t.Fatalf("%d rows, want each of %d twice", n, len(events))
 	}
 	check(t, st)
@@ -241,7 +241,7 @@ func TestViews(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := number(t, st, "SELECT count() AS x FROM sync_events"); n != int64(len(events)) {
+	if n := count(t, st, "SELECT count() AS x FROM sync_events"); n != int64(len(events)) {
 		t.Errorf("%d rows once merged, want one of each of %d messages", n, len(events))
 	}
 	check(t, st)
@@ -344,6 +344,16 @@ func TestReport(t *testing.T) {
 	}
 	if report.Triggers != 16 || report.Unanswered != 1 || report.Outcomes["applied"] != 10 || report.Reasons["drift_repaired"] != 10 || report.Lost != 3 || report.LatencyMS.P99 <= report.LatencyMS.P50 {
 		t.Errorf("report %+v", report)
+	}
+	if n, err := st.ShownTwice(t.Context()); err != nil || n != 0 {
+		t.Errorf("shown twice: %d, %v", n, err)
+	}
+	answered := 0
+	if err := st.Answered(t.Context(), func(string) { answered++ }); err != nil || answered != 14 {
+		t.Errorf("answered: %d, %v, want 14", answered, err)
+	}
+	if n, reasons, err := st.Deferred(t.Context()); err != nil || n != 4 || reasons["locked"] != 2 {
+		t.Errorf("deferred: %d, %v, %v", n, reasons, err)
 	}
 	for since, want := range map[time.Time]int64{{}: 1, noon: 1, noon.Add(6 * time.Second): 0} {
 		if n, err := st.UnansweredTriggers(t.Context(), since); err != nil || n != want {

@@ -76,12 +76,16 @@ func (r *run) load(ctx context.Context, b *batch) error {
 		return err
 	}
 	for _, x := range b.bad {
-		if err := r.reject(ctx, b.messages[x.message], event.ReasonUndecodable, "", x.err); err != nil {
+		if err := r.reject(ctx, x.message, event.ReasonUndecodable, "", x.err); err != nil {
 			return err
 		}
 	}
 	for _, x := range refused {
-		if err := r.reject(ctx, b.messages[b.source[x.row]], event.ReasonRefused, string(fault.Refused), x.err); err != nil {
+		m, err := r.original(ctx, b, x.row)
+		if err != nil {
+			return err
+		}
+		if err := r.reject(ctx, m, event.ReasonRefused, string(fault.Refused), x.err); err != nil {
 			return err
 		}
 	}
@@ -207,9 +211,14 @@ func (r *run) bisect(ctx context.Context, b *batch, rows spans, token string, x 
 	if x.accepted == 0 && x.unclear >= patience {
 		return x.refused[0].err
 	}
+	// An insert holds its rows a second time, as the driver sends them.
+	if err := r.inserts.Acquire(ctx, 1); err != nil {
+		return err
+	}
 	start := r.cfg.Now()
 	err := r.cfg.Store.insert(ctx, b.rows, rows, token)
 	took := r.cfg.Now().Sub(start)
+	r.inserts.Release(1)
 	if err == nil {
 		x.accepted += rows.len()
 		r.count(func(s *LoaderStats) { s.Inserts++; s.InsertTime += took })
@@ -237,6 +246,25 @@ func (r *run) bisect(ctx context.Context, b *batch, rows spans, token string, x 
 		}
 	}
 	return nil
+}
+
+// original returns the message of a row: kept, or read again. One that cannot
+// be read again is known by its coordinates only.
+func (r *run) original(ctx context.Context, b *batch, row int) (event.Message, error) {
+	if b.keep {
+		return b.kept[b.source[row]], nil
+	}
+	at := event.Coordinates{Topic: r.topic, Partition: r.partition, Offset: b.offset(row)}
+	for try := 1; try <= patience; try++ {
+		m, err := r.cfg.Reread(ctx, at)
+		if err == nil {
+			return m, nil
+		}
+		if err := r.pause(ctx, try, fmt.Errorf("read %s again: %w", at, err)); err != nil {
+			return event.Message{}, err
+		}
+	}
+	return event.Message{Coordinates: at}, nil
 }
 
 // reject gives a message away for good, trying until that is durable.
