@@ -8,7 +8,8 @@ import (
 )
 
 // Diff implements Reconciler. Subscriptions that Limio lacks are imported
-// first; what hangs on them is compared once they exist.
+// first, and nothing else with them: an import makes Limio refresh the customer
+// and its addresses by itself, so the rest is compared afterwards.
 func (a *Accounts) Diff(w Want, h Have, now time.Time) []record.Write {
 	var out []record.Write
 	for _, o := range w.Objects {
@@ -16,8 +17,8 @@ func (a *Accounts) Diff(w Want, h Have, now time.Time) []record.Write {
 			out = append(out, record.Write{Op: record.OpImport, Type: o.Type, Ref: o.Ref, Fields: a.authority.Owned(o)})
 		}
 	}
-	if h.Customer == "" {
-		return out // an import makes the customer; until then there is nothing to compare
+	if len(out) > 0 || h.Customer == "" {
+		return out
 	}
 	for _, o := range w.Objects {
 		if write, differs := a.one(o, h); differs {

@@ -169,6 +169,34 @@ func TestAnImportIsFollowedByAFreshRead(t *testing.T) {
 	}
 }
 
+// Limio refreshes a customer when it imports one of its subscriptions, so a
+// difference in the customer is not written along with an import.
+func TestAnImportGoesAlone(t *testing.T) {
+	w := newWorld()
+	w.handle(t, w.trigger(accountKey, event.CauseLogin, ""))
+	a := account()
+	a.Name = "Ada Married"
+	a.Subscriptions = append(a.Subscriptions, record.Subscription{ID: "A-S9", Status: record.StatusActive, TermStart: date("2026-02-01"), AutoRenew: true})
+	w.zuora.accounts["2c92aa"] = a
+	w.limio.onWrite = func(write record.Write) {
+		if write.Op == record.OpImport { // Limio's own sync
+			for _, o := range w.limio.objects {
+				if o.Type == record.Customer {
+					o.Fields["data.name"] = record.Text("Ada Married")
+				}
+			}
+		}
+	}
+	before := len(w.limio.writes)
+	w.now = w.now.Add(time.Hour)
+	ends(t, w.handle(t, w.trigger(accountKey, event.CauseLogin, "")), event.Applied, event.ReasonCreated)
+	for _, write := range w.limio.writes[before:] {
+		if write.Type == record.Customer {
+			t.Errorf("the customer was written although Limio had refreshed it: %+v", write)
+		}
+	}
+}
+
 func TestOffersThatLimioSoldAreLeftAlone(t *testing.T) {
 	w := newWorld()
 	w.handle(t, w.trigger(accountKey, event.CauseLogin, ""))
