@@ -109,12 +109,12 @@ func (s *Store) verifyPartition(ctx context.Context, topic string, partition int
 	if c.Lost == 0 {
 		return c, nil
 	}
-	c.Gaps, err = s.gaps(ctx, fmt.Sprintf("SELECT %s AS x FROM %s WHERE %s UNION ALL %s", src.offset, src.from, where, dead), r, args)
+	c.Gaps, err = s.gaps(ctx, fmt.Sprintf("SELECT %s AS x FROM %s WHERE %s UNION ALL %s", src.offset, src.from, where, dead), args)
 	return c, err
 }
 
 // gaps returns the first runs of offsets of r that a query does not return.
-func (s *Store) gaps(ctx context.Context, query string, r Range, args []any) ([]Range, error) {
+func (s *Store) gaps(ctx context.Context, query string, args []any) ([]Range, error) {
 	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT previous + 1, x FROM
 		(SELECT x, lagInFrame(x, 1, $3 - 1) OVER (ORDER BY x) AS previous FROM (SELECT x FROM (%s) UNION ALL SELECT $4))
 		WHERE x > previous + 1 ORDER BY x LIMIT 20`, query), args...)
