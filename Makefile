@@ -58,7 +58,11 @@ test-kafka: need-java setup ## Run the Kafka, daemon and crash tests against a r
 	$(REAL_KAFKA) -- $(GOTEST) $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(KAFKA_PKGS)
 
 .PHONY: bench
-bench: setup ## Run the benchmarks
+bench: setup ## Run the loader beside a plain loop, in turns: rows/s, CPU, peak memory and their ratio
+	$(GO) run ./bench/loader $(BENCHFLAGS)
+
+.PHONY: microbench
+microbench: setup ## Run the Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
 
 .PHONY: fuzz
