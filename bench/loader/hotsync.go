@@ -39,7 +39,11 @@ func runHotsync(ctx context.Context, o options) (rows int, took time.Duration, e
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	h := &lanes{loader: l, topic: o.topic, left: int64(o.rows), done: stop}
-	consumer, err := kafka.NewConsumer(client, kafka.ConsumerConfig{Group: o.database, Topics: []string{o.topic}, MaxBytes: 256 << 10})
+	consumer, err := kafka.NewConsumer(client, kafka.ConsumerConfig{
+		Group: o.database, Topics: []string{o.topic},
+		// Each partition holds one and a half of it.
+		MaxBytes: max(256<<10, min(1<<20, 4<<20/o.partitions)),
+	})
 	if err != nil {
 		return 0, 0, err
 	}
