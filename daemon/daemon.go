@@ -173,6 +173,8 @@ func (d *Daemon) build() error {
 func (d *Daemon) consumer(name string, topics []string, m *metrics) kafka.ConsumerConfig {
 	return kafka.ConsumerConfig{
 		Group: name, Topics: topics, DrainTimeout: d.cfg.Workers.DrainTimeout,
+		// Each partition holds one and a half of it.
+		MaxBytes: max(256<<10, min(1<<20, 4<<20/d.cfg.Kafka.Partitions)),
 		OnAssign: func(g *kafka.Generation) {
 			d.ready.ready(name)
 			d.opt.Log.Info().Str(fieldGroup, name).Int32("generation", g.ID()).Ints("partitions", g.Indexes()).Msg("partitions assigned")
@@ -278,6 +280,9 @@ func (d *Daemon) loaders(m *metrics, out *outbox) (map[string]*clickhouse.Loader
 	events, err := clickhouse.NewLoader(clickhouse.LoaderConfig{
 		Store: d.store, Into: clickhouse.Events, Group: d.topics.loader,
 		BatchRows: d.cfg.ClickHouse.BatchRows, BatchBytes: d.cfg.ClickHouse.BatchBytes, Flush: d.cfg.ClickHouse.Flush,
+		Reread: func(ctx context.Context, at event.Coordinates) (event.Message, error) {
+			return reread(ctx, d.client, at)
+		},
 		Reject: func(ctx context.Context, l event.DeadLetter) error {
 			m.rejected.Inc()
 			r, err := out.dead(l)
@@ -292,6 +297,9 @@ func (d *Daemon) loaders(m *metrics, out *outbox) (map[string]*clickhouse.Loader
 	}
 	dead, err := clickhouse.NewLoader(clickhouse.LoaderConfig{
 		Store: d.store, Into: clickhouse.DeadLetters, Group: d.topics.undeads, Flush: d.cfg.ClickHouse.Flush,
+		Reread: func(ctx context.Context, at event.Coordinates) (event.Message, error) {
+			return reread(ctx, d.client, at)
+		},
 	})
 	return map[string]*clickhouse.Loader{"sync_events": events, "dead_letters": dead}, err
 }

@@ -96,6 +96,20 @@ func (p *logPartition) Commit(ctx context.Context, next int64, metadata string) 
 // Committed implements clickhouse.Partition.
 func (p *logPartition) Committed() (int64, string) { return p.part.Committed(p.topic) }
 
+// reread reads one message of a log topic again: what was refused as a row goes
+// into its dead letter whole.
+func reread(ctx context.Context, client *kafka.Client, at event.Coordinates) (m event.Message, err error) {
+	found := false
+	err = client.ReadAll(ctx, at.Topic, at.Partition, at.Offset, at.Offset+1, func(_ context.Context, r kafka.Record) error {
+		m, found = message(r), true
+		return nil
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("read %s again: it is not there any more", at)
+	}
+	return m, err
+}
+
 // migrate brings ClickHouse's schema up to date, for as long as that takes:
 // ClickHouse away means that rows wait in Kafka, not that syncing does
 // (Invariant 7).
