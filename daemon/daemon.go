@@ -174,7 +174,7 @@ func (d *Daemon) consumer(name string, topics []string, m *metrics) kafka.Consum
 	return kafka.ConsumerConfig{
 		Group: name, Topics: topics, DrainTimeout: d.cfg.Workers.DrainTimeout,
 		// Each partition holds one and a half of it.
-		MaxBytes: max(256<<10, min(1<<20, 4<<20/d.cfg.Kafka.Partitions)),
+		MaxBytes: max(256<<10, min(1<<20, 1<<20/d.cfg.Kafka.Partitions)),
 		OnAssign: func(g *kafka.Generation) {
 			d.ready.ready(name)
 			d.opt.Log.Info().Str(fieldGroup, name).Int32("generation", g.ID()).Ints("partitions", g.Indexes()).Msg("partitions assigned")

@@ -42,7 +42,7 @@ func runHotsync(ctx context.Context, o options) (rows int, took time.Duration, e
 	consumer, err := kafka.NewConsumer(client, kafka.ConsumerConfig{
 		Group: o.database, Topics: []string{o.topic},
 		// Each partition holds one and a half of it.
-		MaxBytes: max(256<<10, min(1<<20, 4<<20/o.partitions)),
+		MaxBytes: max(256<<10, min(1<<20, 1<<20/o.partitions)),
 	})
 	if err != nil {
 		return 0, 0, err
