@@ -162,7 +162,7 @@ func (d *Daemon) build() error {
 		}
 		consumers[g.group], d.groups[g.group] = c, group{c, g.handler}
 	}
-	reg.MustRegister(&gauges{consumers: consumers, loaders: loaders, memory: d.memory, now: opt.Now})
+	reg.MustRegister(&gauges{consumers: consumers, loaders: loaders, memory: d.memory})
 
 	d.ready = newReadiness("topics", "memory", d.topics.workers)
 	d.ready.check("clickhouse", func() string { return loaders["sync_events"].Stats().LastError })

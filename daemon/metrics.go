@@ -86,7 +86,6 @@ type gauges struct {
 	consumers map[string]*kafka.Consumer // by group
 	loaders   map[string]*clickhouse.Loader
 	memory    *memories
-	now       func() time.Time
 }
 
 var (

@@ -81,7 +81,7 @@ func classify(err error) error {
 	case 192, 193, 194, 195, 291, 497, 516:
 		return fault.As(fault.Forbidden, err)
 	case 60, 81:
-		return fault.As(fault.NotFound, fmt.Errorf("%w (run `hotsync migrate`)", err))
+		return fault.As(fault.NotFound, fmt.Errorf("%w (hotsync makes its schema when it starts: was the database changed since?)", err))
 	}
 	if passingCodes[ex.Code] {
 		return fault.As(fault.Unavailable, err)
