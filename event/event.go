@@ -55,6 +55,9 @@ const (
 	ReasonOutOfScope          Reason = "out_of_scope"
 	ReasonUnknownSubscription Reason = "unknown_subscription"
 	ReasonUnknownAccount      Reason = "unknown_account"
+	ReasonOrphan              Reason = "orphan"     // a Limio record that belongs to nothing in a billing system
+	ReasonBaseMoved           Reason = "base_moved" // what a person reviewed is no longer what would be written
+	ReasonDiscarded           Reason = "discarded"  // a person gave up a dead letter
 	ReasonIrrelevantType      Reason = "irrelevant_type"
 	ReasonFannedOut           Reason = "fanned_out"  // it became triggers of its own
 	ReasonNotStarted          Reason = "not_started" // nothing is billed yet
@@ -75,6 +78,7 @@ const (
 	ReasonRefused      Reason = "refused" // the vendor refuses the request as it is
 	ReasonNotConverged Reason = "not_converged"
 	ReasonExhausted    Reason = "exhausted"
+	ReasonIncomplete   Reason = "incomplete" // a sweep could not read every page
 	ReasonBug          Reason = "bug"
 )
 
@@ -119,13 +123,18 @@ type Event struct {
 	Attempt  int             `json:"attempt"`
 	Next     time.Time       `json:"next,omitzero"` // of a deferred sync
 	Changes  []record.Change `json:"changes,omitempty"`
-	Callouts []Callout       `json:"callouts,omitempty"`
-	Class    string          `json:"error_class,omitempty"`
-	Error    string          `json:"error,omitempty"`
-	Waited   int64           `json:"waited_ms"` // from the first trigger's reception to the start of work
-	Worked   int64           `json:"worked_ms"`
-	Instance string          `json:"instance,omitempty"`
-	Build    string          `json:"build,omitempty"`
+	// Plan identifies the changes as they were before personal data was masked,
+	// for a person who reviews them (Trigger.Base). Set on observed syncs.
+	Plan string `json:"plan,omitempty"`
+	// Stats are the numbers of a run: of a sweep, or of a replay.
+	Stats    map[string]int64 `json:"stats,omitempty"`
+	Callouts []Callout        `json:"callouts,omitempty"`
+	Class    string           `json:"error_class,omitempty"`
+	Error    string           `json:"error,omitempty"`
+	Waited   int64            `json:"waited_ms"` // from the first trigger's reception to the start of work
+	Worked   int64            `json:"worked_ms"`
+	Instance string           `json:"instance,omitempty"`
+	Build    string           `json:"build,omitempty"`
 }
 
 // Identify sets the version and the id. The id of a planned event covers its

@@ -65,6 +65,14 @@ type Trigger struct {
 	At       time.Time   `json:"at"`                 // when it happened, by its producer
 	Received time.Time   `json:"received"`           // when hotsync took it in
 
+	// What follows narrows how the key is looked at.
+
+	Bulk   bool   `json:"bulk,omitempty"`   // it never delays live work
+	Verify bool   `json:"verify,omitempty"` // Limio is read even when it was last seen to hold what is wanted
+	Plan   bool   `json:"plan,omitempty"`   // nothing is written: what would be is recorded
+	Base   string `json:"base,omitempty"`   // the reviewed plan (Event.Plan) that may be written, and no other
+	Limio  string `json:"limio,omitempty"`  // the Limio record that is said to belong to the key
+
 	// What follows is set when a sync is put off and asked for again.
 
 	SyncID    string    `json:"sync_id,omitempty"`

@@ -15,6 +15,7 @@ type Account struct {
 	DefaultMethod  string          // id of the default payment method; "" when there is none
 	PaymentMethods []PaymentMethod // complete
 	Subscriptions  []Subscription  // latest versions only, complete
+	Mark           Mark            // of the list that shows this account
 }
 
 // Address is a postal address with its contact. Country is a two-letter code.
@@ -66,6 +67,7 @@ type Subscription struct {
 	Schedules     []Schedule     // Stripe only; paid, pending and upcoming
 	PaymentMethod *PaymentMethod // Stripe only; nil when there is none
 	Metadata      map[string]string
+	Mark          Mark // Stripe only; of the list that shows this subscription
 }
 
 // Offer is what a subscription holds: one live rate plan of Zuora.

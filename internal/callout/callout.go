@@ -3,7 +3,7 @@
 // never a header or a body.
 //
 // The log travels in the context, as a trace does: nothing that a call needs
-// to work is in it.
+// to work is in it. Beside it stands Gate, which admits calls.
 package callout
 
 import (
