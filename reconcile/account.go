@@ -133,7 +133,7 @@ func matchError(field string, err error) error {
 }
 
 func wantAccount(acc record.Account) Want {
-	w := Want{Label: acc.Number, Related: []string{acc.ID}}
+	w := Want{Label: acc.Number, Mark: acc.Mark, Related: []string{acc.ID}}
 	add := func(o record.Object) { w.Objects = append(w.Objects, o) }
 
 	add(record.Object{Type: record.Customer, Ref: acc.ID, Fields: record.Fields{

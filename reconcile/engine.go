@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,32 +54,6 @@ type Engine struct{ cfg Config }
 // New returns an engine.
 func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
 
-// Job is one sync to do: a key, and every trigger that asked for it.
-type Job struct {
-	Key      record.Key
-	Triggers []event.Trigger // at least one, oldest first
-	Attempt  int             // 1 for the first
-	Memory   Memory
-	// Before are the changes that earlier tries of this attempt set out to
-	// write. What they wrote although it seemed to fail is part of this sync.
-	Before []record.Change
-	// Fence returns an error when the key is no longer ours to write. It is
-	// asked right before every write (Invariant 3).
-	Fence func(ctx context.Context) error
-}
-
-// SyncID is the id of the sync: a function of its first trigger, so that a
-// redelivery after a crash continues the same sync, and of its key, since a
-// message that is taken in again may by then lead elsewhere (a lookup whose
-// account has become known).
-func (j Job) SyncID() string {
-	first := j.Triggers[0]
-	if first.SyncID != "" {
-		return first.SyncID
-	}
-	return event.Digest("sync", first.ID, j.Key.String())
-}
-
 // Verdict is how a job ended and what must be made durable before its triggers
 // are committed.
 type Verdict struct {
@@ -125,6 +100,7 @@ type sync struct {
 	outcome event.Outcome
 	reason  event.Reason
 	note    string
+	plan    string // of an observed sync
 	origin  event.Origin
 	err     error
 	verdict Verdict
@@ -153,6 +129,7 @@ func (s *sync) run(ctx context.Context) error {
 		return err
 	}
 	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.mustLook() {
+		s.memory.Mark = s.want.Mark
 		s.end(event.InSync, event.ReasonFingerprint, "")
 		return nil
 	}
@@ -201,12 +178,12 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 // hand in it since.
 func (s *sync) mustLook() bool {
 	return s.cfg.VerifyFull || s.job.insists() || slices.ContainsFunc(s.job.Triggers, func(t event.Trigger) bool {
-		return slices.Contains(s.cfg.Guard.Origins, t.Origin)
+		return t.Verify || slices.Contains(s.cfg.Guard.Origins, t.Origin)
 	})
 }
 
 func (s *sync) request() Request {
-	return Request{Key: s.job.Key, Via: s.job.via(), Memory: s.memory}
+	return Request{Key: s.job.Key, Via: s.job.via(), Memory: s.memory, Limio: s.job.limio()}
 }
 
 func imports(writes []record.Write) bool {
@@ -221,7 +198,8 @@ func (s *sync) mayGoOn(round int, writes []record.Write) bool {
 }
 
 func (s *sync) converged() {
-	s.memory.Converged, s.memory.Updated = s.want.Fingerprint, s.have.Updated
+	s.memory.Converged, s.memory.Updated, s.memory.Mark = s.want.Fingerprint, s.have.Updated, s.want.Mark
+	s.memory.Skipped = time.Time{}
 	s.memory.SettleUntil, s.memory.SettleOrigin, s.memory.FollowUp = time.Time{}, "", time.Time{}
 	switch {
 	case len(s.changes) == 0:
@@ -238,9 +216,19 @@ func (s *sync) converged() {
 // guard decides whether a non-empty plan may be written. It reports true when
 // the sync ended here.
 func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (halt bool, err error) {
+	plan, err := planID(writes)
+	if err != nil {
+		return false, err
+	}
 	if s.observes() {
 		s.add(record.Changes(writes))
+		s.plan = plan
 		s.end(event.Observed, event.ReasonWouldApply, "")
+		return true, nil
+	}
+	if base, bound := s.job.base(); bound && base != plan {
+		s.add(record.Changes(writes))
+		s.end(event.Skipped, event.ReasonBaseMoved, "something changed since the plan was made: what would be written now is not what was reviewed")
 		return true, nil
 	}
 	orders := s.have.Orders
@@ -351,13 +339,17 @@ func (s *sync) end(o event.Outcome, r event.Reason, note string) {
 // conclude turns the error of a run, if any, into an outcome: the one place
 // where classes become outcomes.
 func (s *sync) conclude(err error) {
+	var n *Nothing
+	if (err == nil || errors.As(err, &n)) && s.job.Key.System == "stripe" {
+		s.memory.Looked = s.start // Stripe's list of events says when things happened
+	}
 	if err == nil {
 		return
 	}
-	var n *Nothing
-	if errors.As(err, &n) {
+	if n != nil {
 		s.end(n.Outcome, n.Reason, n.Note)
 		s.forward(n.Forward)
+		s.skipped(n)
 		return
 	}
 	s.err = err
@@ -384,11 +376,19 @@ func (s *sync) conclude(err error) {
 	s.verdict.Wait = fault.Wait(err)
 }
 
+// skipped remembers what was found, so that a sweep asks no more of a record
+// that is none of hotsync's business until it changes.
+func (s *sync) skipped(n *Nothing) {
+	if mark := cmp.Or(n.Mark, s.want.Mark); n.Outcome == event.Skipped && mark != "" {
+		s.memory.Mark, s.memory.Skipped, s.memory.Converged = mark, s.start, ""
+	}
+}
+
 func (s *sync) forward(to []Request) {
 	for _, r := range to {
-		t := s.job.Triggers[0]
+		t := s.job.widest()
 		t.ID = event.Digest("forward", s.job.SyncID(), r.Key.String())
-		t.Key, t.Via = r.Key, r.Via
+		t.Key, t.Via, t.Limio = r.Key, r.Via, r.Limio
 		t.SyncID, t.Attempt, t.NotBefore, t.FirstFail, t.LastError, t.Also = "", 0, time.Time{}, time.Time{}, "", nil
 		t.Origin = s.job.origin()
 		s.verdict.Now = append(s.verdict.Now, t)
@@ -396,7 +396,7 @@ func (s *sync) forward(to []Request) {
 }
 
 func (s *sync) observes() bool {
-	if s.cfg.ObserveAll {
+	if s.cfg.ObserveAll || s.job.widest().Plan {
 		return true
 	}
 	return slices.ContainsFunc(s.cfg.Observe, func(pattern string) bool {
@@ -405,31 +405,13 @@ func (s *sync) observes() bool {
 	})
 }
 
-// via is the lookup of the newest trigger that has one.
-func (j Job) via() string {
-	for _, t := range slices.Backward(j.Triggers) {
-		if t.Via != "" {
-			return t.Via
-		}
+// planID identifies what would be written: equal for equal changes.
+func planID(writes []record.Write) (string, error) {
+	b, err := json.Marshal(record.Changes(writes))
+	if err != nil {
+		return "", fmt.Errorf("identify the plan: %w", err)
 	}
-	return ""
-}
-
-// insists reports whether a person asked, which overrides shortcuts and brakes.
-func (j Job) insists() bool {
-	return slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool {
-		return t.Cause == event.CauseAPI || t.Cause == event.CauseReplay
-	})
-}
-
-// origin is the first known origin among the triggers.
-func (j Job) origin() event.Origin {
-	for _, t := range j.Triggers {
-		if t.Origin != "" {
-			return t.Origin
-		}
-	}
-	return ""
+	return event.Digest("plan", string(b)), nil
 }
 
 func leftover(writes []record.Write) string {

@@ -23,6 +23,8 @@ type Request struct {
 	Via string
 	// Memory is what is remembered about the key.
 	Memory Memory
+	// Limio, when set, is the Limio record that is said to belong to the key.
+	Limio string
 }
 
 // Want is what Limio should hold, as read from a billing system.
@@ -35,6 +37,8 @@ type Want struct {
 	Label string
 	// Related are further keys and ids that an event should carry.
 	Related []string
+	// Mark is what a list shows of the source record.
+	Mark record.Mark
 	// From is the time from which on payments belong to the current period.
 	From time.Time
 }
@@ -84,7 +88,8 @@ type Nothing struct {
 	Outcome event.Outcome
 	Reason  event.Reason
 	Note    string
-	Forward []Request // to look at instead, now
+	Forward []Request   // to look at instead, now
+	Mark    record.Mark // of the source record, when it was read
 }
 
 // Error implements error.
@@ -92,6 +97,11 @@ func (n *Nothing) Error() string { return string(n.Outcome) + "/" + string(n.Rea
 
 func skip(reason event.Reason, note string) error {
 	return &Nothing{Outcome: event.Skipped, Reason: reason, Note: note}
+}
+
+// skipMarked is skip for a source record that was read.
+func skipMarked(mark record.Mark, reason event.Reason, note string) error {
+	return &Nothing{Outcome: event.Skipped, Reason: reason, Note: note, Mark: mark}
 }
 
 // Memory is what is remembered about a key between syncs. It lives in a
@@ -103,6 +113,14 @@ type Memory struct {
 	Converged record.Fingerprint `json:"converged,omitempty"`
 	// Updated is Limio's stamp at that time.
 	Updated string `json:"updated,omitempty"`
+	// Mark is what a list of the billing system showed of the record when it was
+	// last found converged or skipped: a sweep leaves it alone until that changes.
+	Mark record.Mark `json:"mark,omitempty"`
+	// Looked is when the billing side was last read for a sync that came to an
+	// end: what happened before it has been seen.
+	Looked time.Time `json:"looked,omitzero"`
+	// Skipped is when the key was last found to be none of hotsync's business.
+	Skipped time.Time `json:"skipped,omitzero"`
 	// Customer and Subscriptions are Limio ids: the id index.
 	Customer      string            `json:"customer,omitempty"`
 	Subscriptions map[string]string `json:"subscriptions,omitempty"`

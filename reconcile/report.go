@@ -29,6 +29,7 @@ func (s *sync) event(phase event.Phase, calls []callout.Call) event.Event {
 	}
 	ev.Outcome, ev.Reason, ev.Note = s.outcome, s.reason, s.note
 	ev.Changes = s.mask(s.changes)
+	ev.Plan = s.plan
 	ev.Worked = max(0, now.Sub(s.start).Milliseconds())
 	for _, c := range calls {
 		out := event.Callout{At: c.At, Service: c.Service, Method: c.Method, Route: c.Route, Status: c.Status, Duration: c.Duration.Milliseconds()}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -80,17 +81,18 @@ func (s *Subscriptions) Want(ctx context.Context, r Request) (Want, error) {
 			break
 		}
 	}
+	link = cmp.Or(link, r.Limio)
 	if link == "" {
-		return Want{}, skip(event.ReasonUnknownSubscription, "no Limio subscription is linked to "+sub.ID+": its metadata has none of "+fmt.Sprint(s.linkKeys))
+		return Want{}, skipMarked(sub.Mark, event.ReasonUnknownSubscription, "no Limio subscription is linked to "+sub.ID+": its metadata has none of "+fmt.Sprint(s.linkKeys))
 	}
 	if sub.Status == record.StatusLeave {
-		return Want{}, skip(event.ReasonNotStarted, "the subscription is "+sub.SourceStatus+"; nothing is billed yet")
+		return Want{}, skipMarked(sub.Mark, event.ReasonNotStarted, "the subscription is "+sub.SourceStatus+"; nothing is billed yet")
 	}
 	return wantStripe(sub, link), nil
 }
 
 func wantStripe(sub record.Subscription, link string) Want {
-	w := Want{Link: link, Label: sub.ID, Related: []string{link, sub.Customer}, From: sub.TermStart}
+	w := Want{Link: link, Label: sub.ID, Mark: sub.Mark, Related: []string{link, sub.Customer}, From: sub.TermStart}
 	w.Objects = append(w.Objects, record.Object{Type: record.SubscriptionType, Ref: sub.ID, Fields: record.Fields{
 		"status":             record.Text(string(sub.Status)),
 		"data.termStartDate": record.Instant(sub.TermStart),

@@ -1,0 +1,97 @@
+package reconcile
+
+import (
+	"context"
+	"slices"
+
+	"hotsync/event"
+	"hotsync/record"
+)
+
+// Job is one sync to do: a key, and every trigger that asked for it.
+type Job struct {
+	Key      record.Key
+	Triggers []event.Trigger // at least one, oldest first
+	Attempt  int             // 1 for the first
+	Memory   Memory
+	// Before are the changes that earlier tries of this attempt set out to
+	// write. What they wrote although it seemed to fail is part of this sync.
+	Before []record.Change
+	// Fence returns an error when the key is no longer ours to write. It is
+	// asked right before every write (Invariant 3).
+	Fence func(ctx context.Context) error
+}
+
+// SyncID is the id of the sync: a function of its first trigger, so that a
+// redelivery after a crash continues the same sync, and of its key, since a
+// message that is taken in again may by then lead elsewhere (a lookup whose
+// account has become known).
+func (j Job) SyncID() string {
+	first := j.Triggers[0]
+	if first.SyncID != "" {
+		return first.SyncID
+	}
+	return event.Digest("sync", first.ID, j.Key.String())
+}
+
+// widest is the first of the triggers that may write, else the first: one that
+// only plans never holds back another.
+func (j Job) widest() event.Trigger {
+	for _, t := range j.Triggers {
+		if !t.Plan {
+			return t
+		}
+	}
+	return j.Triggers[0]
+}
+
+// base is the only plan that may be written, when no trigger asks for more.
+func (j Job) base() (plan string, bound bool) {
+	for _, t := range j.Triggers {
+		switch {
+		case t.Plan:
+		case t.Base == "":
+			return "", false
+		default:
+			plan, bound = t.Base, true // the newest review counts
+		}
+	}
+	return plan, bound
+}
+
+// limio is the Limio record that a trigger says belongs to the key.
+func (j Job) limio() string {
+	for _, t := range slices.Backward(j.Triggers) {
+		if t.Limio != "" {
+			return t.Limio
+		}
+	}
+	return ""
+}
+
+// via is the lookup of the newest trigger that has one.
+func (j Job) via() string {
+	for _, t := range slices.Backward(j.Triggers) {
+		if t.Via != "" {
+			return t.Via
+		}
+	}
+	return ""
+}
+
+// insists reports whether a person asked, which overrides shortcuts and brakes.
+func (j Job) insists() bool {
+	return slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool {
+		return t.Cause == event.CauseAPI || t.Cause == event.CauseReplay
+	})
+}
+
+// origin is the first known origin among the triggers.
+func (j Job) origin() event.Origin {
+	for _, t := range j.Triggers {
+		if t.Origin != "" {
+			return t.Origin
+		}
+	}
+	return ""
+}
