@@ -40,6 +40,7 @@ func New(cfg Config) (*Client, error) {
 		Service: "limio", Base: base, TokenPath: "/oauth2/token", ClientID: cfg.ClientID, Secret: cfg.ClientSecret,
 		Scope: cfg.Scope, Early: tokenEarly, Timeout: cfg.Timeout, MaxFlight: cfg.MaxInFlight,
 		UserAgent: "hotsync/" + cfg.Build, Transport: cfg.Transport, Observe: cfg.Observe, Now: cfg.Now,
+		Gate: cfg.Gate, // to which a 502 is an absence, though it may mean bad input (limio.md 3.8)
 	})}, nil
 }
 

@@ -22,6 +22,7 @@ type Config struct {
 	MaxInFlight int           // default 8; Limio documents no limit
 	Build       string        // for the User-Agent; default dev
 
+	Gate      callout.Gate       // optional; admits each call in place of MaxInFlight
 	Observe   func(callout.Call) // optional; told of every call
 	Transport http.RoundTripper  // optional
 	Now       func() time.Time   // optional

@@ -30,7 +30,7 @@ type Client struct {
 	api      *client.API
 	cardFrom string
 	statuses map[string]record.Status
-	slots    chan struct{} // one for each call in flight
+	gate     callout.Gate
 	now      func() time.Time
 }
 
@@ -57,6 +57,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		t.MaxIdleConnsPerHost = cfg.MaxInFlight
 		cfg.Transport = t
 	}
+	if cfg.Gate == nil && cfg.MaxInFlight > 0 {
+		cfg.Gate = callout.Slots(cfg.MaxInFlight)
+	}
 	statuses, statusErr := statusMap(cfg.StatusMap)
 	if err := errors.Join(cfg.check(), statusErr); err != nil {
 		return nil, err
@@ -80,7 +83,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		api:      client.New(cfg.Key.Reveal(), &stripe.Backends{API: backend, Connect: backend, Uploads: backend}),
 		cardFrom: cfg.CardFrom,
 		statuses: statuses,
-		slots:    make(chan struct{}, cfg.MaxInFlight),
+		gate:     cfg.Gate,
 		now:      cfg.Now,
 	}, nil
 }
@@ -206,19 +209,21 @@ func (c *Client) pages(ctx context.Context, read func(ctx context.Context, after
 	}
 }
 
-// call waits for a slot, makes one call and classifies its error.
+// call makes one call when the gate admits it, and classifies its error. Of a
+// 429, classify tells a lock from a limit, and so does the gate.
 func (c *Client) call(ctx context.Context, do func(context.Context) error) error {
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	leave, err := c.gate.Enter(ctx)
+	if err != nil {
+		return err
 	}
-	defer func() { <-c.slots }()
+	said := callout.Result{Class: fault.Stopped} // in case of a panic
+	defer func() { leave(said) }()
 	var got answer
-	if err := do(context.WithValue(ctx, answerKey{}, &got)); err != nil {
-		return classify(ctx, err, got, c.now())
+	if err = do(context.WithValue(ctx, answerKey{}, &got)); err != nil {
+		err = classify(ctx, err, got, c.now())
 	}
-	return nil
+	said = callout.ResultOf(ctx, err)
+	return err
 }
 
 // route returns the path of a request with placeholders instead of ids.

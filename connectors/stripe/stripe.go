@@ -77,6 +77,8 @@ type ClientConfig struct {
 	// StatusMap overrides what a Stripe status is in Limio: active, cancelled,
 	// or leave (do not write it). See DefaultStatusMap.
 	StatusMap map[string]string
+	// Gate, when set, admits each call in place of MaxInFlight.
+	Gate callout.Gate
 	// Observe, when set, is told of every call.
 	Observe func(callout.Call)
 	// Transport carries the calls. Default: a transport of its own.

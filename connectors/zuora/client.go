@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"hotsync/internal/fault"
 	"hotsync/internal/rest"
 )
 
@@ -45,7 +46,8 @@ func New(cfg Config) (*Client, error) {
 	return &Client{cfg: cfg, rest: rest.New(rest.Config{
 		Service: "zuora", Base: base, TokenPath: "/oauth/token", ClientID: cfg.ClientID, Secret: cfg.ClientSecret,
 		Early: tokenEarly, Timeout: cfg.Timeout, MaxFlight: cfg.MaxInFlight, UserAgent: "hotsync/" + cfg.Build,
-		RequestID: headerRequestID, Unauthorized: unauthorized,
+		RequestID: headerRequestID, Unauthorized: unauthorized, Gate: cfg.Gate,
+		Health:    func(a rest.Answer) fault.Class { return judge(a).class }, // 200 may say no (zuora-stripe.md Z1)
 		Transport: cfg.Transport, Observe: cfg.Observe, Now: cfg.Now,
 	})}, nil
 }

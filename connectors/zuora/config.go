@@ -38,6 +38,7 @@ type Config struct {
 	Zone  *time.Location
 	Build string // for the User-Agent; default dev
 
+	Gate      callout.Gate       // optional; admits each call in place of MaxInFlight
 	Observe   func(callout.Call) // optional; told of every call
 	Notice    func(text string)  // optional; told of data that cannot be mapped, without personal data
 	Transport http.RoundTripper  // optional

@@ -44,14 +44,19 @@ func Class(status int, writes bool) fault.Class {
 // Failure returns an error of a class with the wait that an answer asks for:
 // Retry-After, or for a limit that was reached ratelimit-reset.
 func Failure(class fault.Class, a Answer, now time.Time, text string) error {
-	var wait time.Duration
+	return fault.After(class, wait(class, a, now), errors.New(text))
+}
+
+// wait returns how long an answer of a class asks to wait, 0 when it does not.
+func wait(class fault.Class, a Answer, now time.Time) time.Duration {
+	var d time.Duration
 	if class.Passing() {
-		wait = retryAfter(a.Header.Get("Retry-After"), now)
+		d = retryAfter(a.Header.Get("Retry-After"), now)
 	}
-	if wait == 0 && class == fault.RateLimited {
-		wait = retryAfter(a.Header.Get("ratelimit-reset"), now)
+	if d == 0 && class == fault.RateLimited {
+		d = retryAfter(a.Header.Get("ratelimit-reset"), now)
 	}
-	return fault.After(class, wait, errors.New(text))
+	return d
 }
 
 // maxWait bounds what an answer can ask for.

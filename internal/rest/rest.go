@@ -43,15 +43,21 @@ type Config struct {
 	Scope     string        // optional; sent with the token call
 	Early     time.Duration // how long before it dies a token is renewed
 	Timeout   time.Duration // of one call, from its start to the end of its answer
-	MaxFlight int           // calls under way at once
+	MaxFlight int           // calls under way at once, token calls not counted
 	UserAgent string
 	RequestID string // optional; the response header that holds the vendor's own id of a call
 	// Unauthorized reports whether an answer means that the token is no
 	// longer good. Nil: status 401.
 	Unauthorized func(Answer) bool
-	Transport    http.RoundTripper  // nil: a transport of the client's own
-	Observe      func(callout.Call) // optional
-	Now          func() time.Time
+	// Gate, when set, admits each exchange, token calls too, and takes the
+	// place of MaxFlight.
+	Gate callout.Gate
+	// Health says what an answer means to the Gate: a passing class, or any
+	// other one for a healthy vendor. Nil: what Class says of the status.
+	Health    func(Answer) fault.Class
+	Transport http.RoundTripper  // nil: a transport of the client's own
+	Observe   func(callout.Call) // optional
+	Now       func() time.Time
 }
 
 // Client calls one API. It is safe for concurrent use.
@@ -59,7 +65,6 @@ type Client struct {
 	cfg    Config
 	http   *http.Client
 	idle   interface{ CloseIdleConnections() } // the transport's, if it has that
-	slots  chan struct{}                       // one for each call under way
 	tokens *tokens
 }
 
@@ -74,7 +79,13 @@ func New(cfg Config) *Client {
 	if cfg.Unauthorized == nil {
 		cfg.Unauthorized = func(a Answer) bool { return a.Status == http.StatusUnauthorized }
 	}
-	c := &Client{cfg: cfg, slots: make(chan struct{}, cfg.MaxFlight)}
+	if cfg.Gate == nil {
+		cfg.Gate = callout.Slots(cfg.MaxFlight)
+	}
+	if cfg.Health == nil {
+		cfg.Health = func(a Answer) fault.Class { return Class(a.Status, false) }
+	}
+	c := &Client{cfg: cfg}
 	c.idle, _ = next.(interface{ CloseIdleConnections() })
 	c.http = &http.Client{
 		// An API does not redirect; following would repeat the call elsewhere.
@@ -160,22 +171,37 @@ func (c *Client) Do(ctx context.Context, req Request) (Answer, error) {
 	}
 }
 
-// send makes one exchange, within the limits of time and calls under way.
+// send makes one exchange with a token.
 func (c *Client) send(ctx context.Context, req Request, authorization string) (Answer, error) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return Answer{}, ctx.Err()
-	}
 	header := http.Header{"Accept": {"application/json"}, "Authorization": {authorization}}
 	if req.Body != nil {
 		header.Set("Content-Type", "application/json")
 	}
 	maps.Copy(header, req.Header)
-	return c.exchange(ctx, req, header)
+	return c.pass(ctx, req, header)
 }
 
+// pass makes one exchange when the gate admits it, and tells the gate how it
+// went.
+func (c *Client) pass(ctx context.Context, req Request, header http.Header) (answer Answer, err error) {
+	leave, err := c.cfg.Gate.Enter(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	said := callout.Result{Class: fault.Stopped} // in case of a panic
+	defer func() { leave(said) }()
+	if answer, err = c.exchange(ctx, req, header); err != nil {
+		said = callout.ResultOf(ctx, err)
+		return Answer{}, err
+	}
+	said = callout.Result{Header: answer.Header}
+	if class := c.cfg.Health(answer); class.Passing() {
+		said.Class, said.Wait = class, wait(class, answer, c.cfg.Now())
+	}
+	return answer, nil
+}
+
+// exchange sends a request and reads its answer, within the time of one call.
 func (c *Client) exchange(parent context.Context, req Request, header http.Header) (Answer, error) {
 	ctx, cancel := context.WithTimeout(context.WithValue(parent, routeKey{}, req.Route), c.cfg.Timeout)
 	defer cancel()

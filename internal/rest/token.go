@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"hotsync/internal/callout"
 	"hotsync/internal/fault"
 )
 
@@ -107,7 +108,7 @@ func (c *Client) fetchToken(ctx context.Context) (string, time.Duration, error) 
 		Method: http.MethodPost, Route: c.cfg.TokenPath, Body: []byte(form.Encode()),
 		URL: c.URL(nil, strings.Split(strings.Trim(c.cfg.TokenPath, "/"), "/")...),
 	}
-	answer, err := c.exchange(ctx, req, http.Header{
+	answer, err := c.pass(callout.Ahead(ctx), req, http.Header{
 		"Accept": {"application/json"}, "Content-Type": {"application/x-www-form-urlencoded"},
 	})
 	if err != nil {
