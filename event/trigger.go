@@ -72,6 +72,7 @@ type Trigger struct {
 	Plan   bool   `json:"plan,omitempty"`   // nothing is written: what would be is recorded
 	Base   string `json:"base,omitempty"`   // the reviewed plan (Event.Plan) that may be written, and no other
 	Limio  string `json:"limio,omitempty"`  // the Limio record that is said to belong to the key
+	Scope  string `json:"scope,omitempty"`  // the rule that a login's claims met, by which its record is in scope
 
 	// What follows is set when a sync is put off and asked for again.
 

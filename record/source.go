@@ -68,6 +68,16 @@ type Subscription struct {
 	PaymentMethod *PaymentMethod // Stripe only; nil when there is none
 	Metadata      map[string]string
 	Mark          Mark // Stripe only; of the list that shows this subscription
+	// Items and Buyer are what a new subscription has to tell of itself to be
+	// ordered in Limio. Stripe only.
+	Items []Item
+	Buyer Address // the customer's name, e-mail address and address, as far as known
+}
+
+// Item is one line of a Stripe subscription: so many of a price.
+type Item struct {
+	Price    string // price_…
+	Quantity int64
 }
 
 // Offer is what a subscription holds: one live rate plan of Zuora.
@@ -105,4 +115,27 @@ type Order struct {
 	ID      string
 	Source  string // shop, salesforce, …; "" when unmarked
 	Created time.Time
+	// ExternalID is what the sender calls the order, Subscription the Limio
+	// subscription (sub-…) it made, "" while there is none. Limio only.
+	ExternalID   string
+	Subscription string
+}
+
+// OrderRequest orders a new subscription by Limio's Send Order API (limio.md
+// 3.3).
+type OrderRequest struct {
+	ExternalID string // for correlation only: Limio does not notice a second one
+	Source     string // both source and initiated_source
+	Items      []OrderItem
+	Buyer      Address
+	Payment    string // payment type: invoice, stripe, …
+	Country    string // two letters
+	At         time.Time
+}
+
+// OrderItem is a published version of an offer, so many times.
+type OrderItem struct {
+	Offer    string
+	Version  string // "" when Limio is to choose
+	Quantity int64
 }
