@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/robfig/cron/v3"
+
 	"hotsync/connectors/kafka"
 	"hotsync/connectors/login"
 	"hotsync/connectors/stripe"
@@ -41,6 +43,7 @@ func (f *file) check(c Config) {
 		f.wrong("zuora.enabled", "neither zuora nor stripe is enabled, so there is nothing to follow; enable one")
 	}
 	f.checkReconcile(c.Reconcile)
+	f.checkSweeps(c.Sweeps)
 	f.checkTimes(c)
 	f.checkListen(c.HTTP.Listen)
 }
@@ -184,8 +187,9 @@ func (f *file) checkZuora(c Config) {
 	if _, err := time.LoadLocation(c.Zuora.TimeZone); err != nil || c.Zuora.TimeZone == "" {
 		f.wrong("zuora.time_zone", "%q is no time zone; want a name such as UTC, Europe/London or America/New_York", c.Zuora.TimeZone)
 	}
-	if len(c.Login.Providers) == 0 && !c.Login.Enabled && !f.broken("zuora.enabled") {
-		f.warn("zuora.enabled", "nothing leads to Zuora accounts, since login.enabled is false and there are no providers; set zuora.enabled: false or configure login")
+	swept := c.Sweeps.ZuoraChanged.Schedule != "" || c.Sweeps.ZuoraFull.Schedule != ""
+	if len(c.Login.Providers) == 0 && !c.Login.Enabled && !swept && !f.broken("zuora.enabled") {
+		f.warn("zuora.enabled", "nothing leads to Zuora accounts, since login.enabled is false and no sweep of Zuora has a schedule; set zuora.enabled: false, configure login, or give sweeps.zuora-full a schedule")
 	}
 }
 
@@ -198,6 +202,20 @@ func (f *file) checkReconcile(r Reconcile) {
 	for i, origin := range r.Loop.Origins {
 		if strings.TrimSpace(origin) == "" {
 			f.wrong(fmt.Sprintf("reconcile.loop.origins[%d]", i), "an empty origin means unknown and cannot be listed; remove it")
+		}
+	}
+}
+
+func (f *file) checkSweeps(s Sweeps) {
+	if _, err := time.LoadLocation(s.TimeZone); err != nil || s.TimeZone == "" {
+		f.wrong("sweeps.time_zone", "%q is no time zone; want a name such as UTC, Europe/London or America/New_York", s.TimeZone)
+	}
+	for name, one := range s.ByName() {
+		if one.Schedule == "" {
+			continue
+		}
+		if _, err := cron.ParseStandard(one.Schedule); err != nil {
+			f.wrong("sweeps."+name+".schedule", "%q is no schedule (%s); want five fields such as 0 2 * * *, or @every 15m, or nothing at all", one.Schedule, err)
 		}
 	}
 }

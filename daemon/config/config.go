@@ -24,6 +24,7 @@ type Config struct {
 	Reconcile  Reconcile  `yaml:"reconcile" doc:"How differences are judged and written."`
 	Workers    Workers    `yaml:"workers" doc:"How many syncs run at once and how triggers merge."`
 	Retry      Retry      `yaml:"retry" doc:"What happens to work that failed for a passing reason."`
+	Sweeps     Sweeps     `yaml:"sweeps" doc:"Scheduled passes over many records."`
 	Events     Events     `yaml:"events" doc:"What the log of events holds."`
 	HTTP       HTTP       `yaml:"http" doc:"The listener for health and metrics."`
 	Log        Log        `yaml:"log" doc:"The daemon's own log: JSON on standard error."`
@@ -132,6 +133,7 @@ type Stripe struct {
 	MaxBytes       int               `yaml:"max_bytes" min:"1024" max:"104857600" doc:"Bytes of a webhook message, at most."`
 	Timeout        time.Duration     `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
 	MaxInFlight    int               `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process."`
+	PerSecond      int               `yaml:"calls_per_second" min:"0" max:"100000" doc:"Calls per second, for all processes together. 0: no limit."`
 }
 
 // Zuora is the read client.
@@ -147,6 +149,7 @@ type Zuora struct {
 	TimeZone     string        `yaml:"time_zone" doc:"The tenant's time zone, in which Zuora dates its orders, such as Europe/London."`
 	Timeout      time.Duration `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
 	MaxInFlight  int           `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process. Zuora's limit is shared with every other client of the tenant."`
+	PerSecond    int           `yaml:"calls_per_second" min:"0" max:"100000" doc:"Calls per second, for all processes together. 0: no limit."`
 }
 
 // Limio is the read and write client.
@@ -157,14 +160,23 @@ type Limio struct {
 	Scope        string        `yaml:"scope" doc:"The OAuth scope to ask for. Empty: Limio's own choice."`
 	Timeout      time.Duration `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
 	MaxInFlight  int           `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process."`
+	PerSecond    int           `yaml:"calls_per_second" min:"0" max:"100000" doc:"Calls per second, for all processes together. 0: no limit."`
 }
 
 // Reconcile is how differences are judged and written.
 type Reconcile struct {
-	Mode    string   `yaml:"mode" enum:"write,observe" doc:"write: Limio is changed. observe: what would change is recorded, nothing is written."`
+	Mode    string   `yaml:"mode" enum:"write,delegate,observe" doc:"write: Limio is changed. delegate: Limio is asked to do it by its own sync. observe: what would change is recorded, nothing is written."`
 	Observe []string `yaml:"observe" doc:"Keys (patterns with * and ?) that are only observed in mode write."`
 	Verify  string   `yaml:"verify" enum:"fingerprint,full" doc:"fingerprint: Limio is not read when it was last seen to hold what is wanted. full: it is read every time."`
 	Loop    Loop     `yaml:"loop" doc:"Loop prevention."`
+	Scope   Scope    `yaml:"scope" doc:"Which records hotsync takes care of, for staged migrations."`
+}
+
+// Scope is which records hotsync takes care of.
+type Scope struct {
+	Include    []string `yaml:"include" doc:"Rules, one of which a record must meet. Empty: all are in."`
+	Exclude    []string `yaml:"exclude" doc:"Rules, none of which a record may meet."`
+	Percentage int      `yaml:"percentage" min:"0" max:"100" doc:"The share of records that is in, by a stable hash of the key."`
 }
 
 // Loop is loop prevention.
@@ -193,6 +205,34 @@ type Retry struct {
 	FirstTries  int           `yaml:"first_tries" min:"0" max:"1000" doc:"Attempts through the first retry topic."`
 	Second      time.Duration `yaml:"second" min:"1s" max:"48h" doc:"The wait in the second retry topic (retry.1h)."`
 	SecondTries int           `yaml:"second_tries" min:"0" max:"1000" doc:"Attempts through the second retry topic; then the work is a dead letter."`
+}
+
+// Sweeps are the scheduled passes over many records that find what no event
+// announced.
+type Sweeps struct {
+	TimeZone     string        `yaml:"time_zone" doc:"The time zone of the schedules, such as Europe/London."`
+	Jitter       time.Duration `yaml:"jitter" min:"0s" max:"1h" doc:"How much later than its time a run may start."`
+	Patience     time.Duration `yaml:"patience" min:"1s" max:"24h" doc:"How long a page that cannot be read is tried again before the run has failed."`
+	Recheck      time.Duration `yaml:"recheck" min:"1m" max:"8760h" doc:"When a record that was skipped is looked at again although it did not change."`
+	ZuoraChanged Sweep         `yaml:"zuora-changed" doc:"Zuora accounts with something updated since the last run."`
+	ZuoraFull    Sweep         `yaml:"zuora-full" doc:"All Zuora accounts, and the Limio records that belong to them."`
+	StripeEvents Sweep         `yaml:"stripe-events" doc:"What Stripe's list of events names and no webhook brought."`
+	StripeDrift  Sweep         `yaml:"stripe-drift" doc:"All Stripe subscriptions, and the Limio records that belong to them."`
+	LimioOrphans Sweep         `yaml:"limio-orphans" doc:"Limio subscriptions that nothing in a billing system is known to own."`
+}
+
+// ByName returns each sweep under its name.
+func (s Sweeps) ByName() map[string]Sweep {
+	return map[string]Sweep{
+		"zuora-changed": s.ZuoraChanged, "zuora-full": s.ZuoraFull, "stripe-events": s.StripeEvents,
+		"stripe-drift": s.StripeDrift, "limio-orphans": s.LimioOrphans,
+	}
+}
+
+// Sweep is when one of them runs.
+type Sweep struct {
+	Schedule string `yaml:"schedule" doc:"Five fields of cron, or @every 10m. Empty: only when somebody asks."`
+	Deep     bool   `yaml:"deep" doc:"Look at every record on both sides, whatever is remembered of it."`
 }
 
 // Events is what the log holds.
@@ -228,17 +268,23 @@ func Default() Config {
 		Stripe: Stripe{
 			Enabled: true, BaseURL: "https://api.stripe.com",
 			SourceHeader: "source", SourceKeys: []string{"limio_source", "source"}, LinkKeys: []string{"limio_subscription_id"},
-			CardFrom: "customer", MaxBytes: 1 << 20, Timeout: 30 * time.Second, MaxInFlight: 8,
+			CardFrom: "customer", MaxBytes: 1 << 20, Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 20,
 		},
-		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Timeout: 30 * time.Second, MaxInFlight: 8},
-		Limio: Limio{Timeout: 30 * time.Second, MaxInFlight: 8},
+		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 100},
+		Limio: Limio{Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 50},
 		Reconcile: Reconcile{Mode: "write", Verify: "fingerprint", Loop: Loop{
 			Origins: []string{"shop", "salesforce"}, Settle: 2 * time.Minute, MaxWrites: 6, Window: 10 * time.Minute,
-		}},
+		}, Scope: Scope{Percentage: 100}},
 		Workers: Workers{Concurrency: 16, Coalesce: 2 * time.Second, InHand: 1000, DrainTimeout: 15 * time.Second, StopTimeout: 25 * time.Second},
 		Retry: Retry{
 			MemoryTries: 3, MemoryBase: 250 * time.Millisecond, MemoryMax: 5 * time.Second,
 			First: 5 * time.Minute, FirstTries: 3, Second: time.Hour, SecondTries: 24,
+		},
+		Sweeps: Sweeps{
+			TimeZone: "UTC", Jitter: time.Minute, Patience: 15 * time.Minute, Recheck: 7 * 24 * time.Hour,
+			ZuoraChanged: Sweep{Schedule: "*/15 * * * *"}, ZuoraFull: Sweep{Schedule: "0 2 * * *"},
+			StripeEvents: Sweep{Schedule: "5-59/15 * * * *"}, StripeDrift: Sweep{Schedule: "0 1 * * *"},
+			LimioOrphans: Sweep{Schedule: "0 3 * * 0"},
 		},
 		Events: Events{RecordIgnored: true},
 		HTTP:   HTTP{Listen: "127.0.0.1:8484"},
