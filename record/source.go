@@ -115,27 +115,4 @@ type Order struct {
 	ID      string
 	Source  string // shop, salesforce, …; "" when unmarked
 	Created time.Time
-	// ExternalID is what the sender calls the order, Subscription the Limio
-	// subscription (sub-…) it made, "" while there is none. Limio only.
-	ExternalID   string
-	Subscription string
-}
-
-// OrderRequest orders a new subscription by Limio's Send Order API (limio.md
-// 3.3).
-type OrderRequest struct {
-	ExternalID string // for correlation only: Limio does not notice a second one
-	Source     string // both source and initiated_source
-	Items      []OrderItem
-	Buyer      Address
-	Payment    string // payment type: invoice, stripe, …
-	Country    string // two letters
-	At         time.Time
-}
-
-// OrderItem is a published version of an offer, so many times.
-type OrderItem struct {
-	Offer    string
-	Version  string // "" when Limio is to choose
-	Quantity int64
 }
