@@ -49,6 +49,12 @@ const (
 	OpUpdate Op = "update"
 	OpCancel Op = "cancel" // an update that ends the object; nothing is ever deleted
 	OpImport Op = "import" // Limio is asked to make the record by its own Zuora sync
+	// OpDelegate asks Limio to make a subscription true by its own sync endpoint
+	// (Via). Its Fields say what is expected to change; none of them is sent.
+	OpDelegate Op = "delegate"
+	// OpOrder sends Order, once. Ref is its external id. It is the one write that
+	// must never be repeated before it was looked for.
+	OpOrder Op = "order"
 )
 
 // Write is one call that makes one Limio object true, with the fields it
@@ -56,10 +62,12 @@ const (
 type Write struct {
 	Op     Op
 	Type   Type
-	ID     string // "" for create and import
+	ID     string // "" for create, import and order
 	Ref    string
-	Parent string // Limio id of the object it belongs to; required for create
+	Parent string // Limio id of the object it belongs to; required for create, but not of a subscription
 	Fields []FieldChange
+	Via    string    // for delegate: the billing system whose sync endpoint is asked: zuora (by Ref), stripe (by ID)
+	Order  *NewOrder // for order only
 }
 
 // FieldChange is one field before and after.

@@ -17,8 +17,10 @@ import (
 
 // Apply makes one write and returns the id of the object it is about: one call,
 // never repeated. Updates and cancellations go to the object, a create returns
-// the new id, and an import has Limio's own Zuora sync make the subscription
-// (assumptions 4, 5, 6).
+// the new id, an import has Limio's own Zuora sync make the subscription, a
+// delegation has its Zuora or Stripe sync make it true, and an order is sent
+// with SendOrder, whose errors it has, and returns the order's id (assumptions
+// 4, 5, 6, 18, 20).
 //
 // UnknownOutcome means that the call went out and may have taken effect: read
 // before writing again. Unavailable means that it did not get through, or that
@@ -39,6 +41,10 @@ func (c *Client) apply(ctx context.Context, w record.Write) (string, error) {
 		return c.create(ctx, w)
 	case record.OpImport:
 		return c.importZuora(ctx, w.Ref)
+	case record.OpDelegate:
+		return c.delegate(ctx, w)
+	case record.OpOrder:
+		return c.order(ctx, w)
 	}
 	return "", fault.Newf(fault.Bug, "there is no operation %q", w.Op)
 }
@@ -60,24 +66,20 @@ func (c *Client) put(ctx context.Context, w record.Write) error {
 }
 
 func (c *Client) create(ctx context.Context, w record.Write) (string, error) {
-	if !followed(w.Type) || w.Type == record.SubscriptionType || w.Type == record.Customer || w.Type == record.OrderType {
-		return "", fault.Newf(fault.Bug, "a %q is not made by the objects API", w.Type)
-	}
-	above := ""
-	switch {
-	case strings.HasPrefix(w.Parent, "cus-"):
-		above = "customer"
-	case strings.HasPrefix(w.Parent, "sub-"):
-		above = "related"
-	default:
-		return "", fault.Newf(fault.Bug, "its parent %q is neither a customer (cus-…) nor a subscription (sub-…)", rest.Snippet(w.Parent, 80))
-	}
-	body, err := encode(w.Fields, map[string]any{above: w.Parent})
+	top, err := above(w)
 	if err != nil {
 		return "", err
 	}
+	body, err := encode(w.Fields, top)
+	if err != nil {
+		return "", err
+	}
+	send := c.do
+	if w.Type == record.SubscriptionType {
+		send = c.once // there is no natural key that would keep a second one away
+	}
 	path := pathType(w.Type)
-	answer, err := c.do(ctx, rest.Request{
+	answer, err := send(ctx, rest.Request{
 		Method: http.MethodPost, Route: "/api/objects/limio/" + path, Writes: true, Body: body,
 		URL: c.rest.URL(nil, "api", "objects", "limio", path),
 	})
@@ -93,33 +95,30 @@ func (c *Client) create(ctx context.Context, w record.Write) (string, error) {
 	return stored.ID, nil
 }
 
-// importZuora asks Limio to make or refresh a subscription from Zuora (limio.md
-// 3.4).
-func (c *Client) importZuora(ctx context.Context, number string) (string, error) {
-	if !rest.Segment(number) {
-		return "", fault.Newf(fault.Bug, "%q is no Zuora subscription number", rest.Snippet(number, 80))
+// above returns what a new object hangs on, and for a subscription the reference
+// that it will be known by. A subscription may have no customer (assumption 18).
+func above(w record.Write) (map[string]any, error) {
+	if !followed(w.Type) || w.Type == record.Customer || w.Type == record.OrderType {
+		return nil, fault.Newf(fault.Bug, "a %q is not made by the objects API", w.Type)
 	}
-	req := rest.Request{
-		Method: http.MethodPost, Route: "/api/plugins/zuora/sync/subscription/{number}", Writes: true,
-		URL: c.rest.URL(nil, "api", "plugins", "zuora", "sync", "subscription", number),
+	top := map[string]any{}
+	subscription := w.Type == record.SubscriptionType
+	switch {
+	case strings.HasPrefix(w.Parent, "cus-"):
+		top["customer"] = w.Parent
+	case subscription && w.Parent == "":
+	case strings.HasPrefix(w.Parent, "sub-") && !subscription:
+		top["related"] = w.Parent
+	default:
+		return nil, fault.Newf(fault.Bug, "its parent %q is neither a customer (cus-…) nor a subscription (sub-…)", rest.Snippet(w.Parent, 80))
 	}
-	answer, err := c.do(ctx, req)
-	if err != nil {
-		return "", err
+	if subscription {
+		if w.Ref == "" {
+			return nil, fault.Newf(fault.Bug, "it has no reference, by which alone it could be found again")
+		}
+		top["reference"], top["name"] = w.Ref, w.Ref
 	}
-	var done struct {
-		Success *bool  `json:"success"`
-		ID      string `json:"id"`
-	}
-	switch err := json.Unmarshal(answer.Body, &done); {
-	case err != nil || done.Success == nil:
-		return "", fault.Newf(fault.UnknownOutcome, "%s: limio answered %d, but does not say whether it succeeded", req, answer.Status)
-	case !*done.Success:
-		return "", fault.Newf(fault.Refused, "%s: limio says it did not succeed: %s", req, complaint(answer))
-	case !strings.HasPrefix(done.ID, "sub-"):
-		return "", fault.Newf(fault.UnknownOutcome, "%s: limio says it succeeded, but names no subscription", req)
-	}
-	return done.ID, nil
+	return top, nil
 }
 
 // encode builds a body from dotted paths. data is always there, since Limio
