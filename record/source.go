@@ -16,6 +16,10 @@ type Account struct {
 	PaymentMethods []PaymentMethod // complete
 	Subscriptions  []Subscription  // latest versions only, complete
 	Mark           Mark            // of the list that shows this account
+	// Until is when the same state of Zuora begins to mean something else: a
+	// charge ends, a cancellation takes effect, a payment falls due. Equal marks
+	// say nothing from then on. Zero: never.
+	Until time.Time
 }
 
 // Address is a postal address with its contact. Country is a two-letter code.

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"hotsync/internal/fault"
 	"hotsync/internal/rest"
 	"hotsync/record"
@@ -23,27 +21,25 @@ const (
 	routeMethods       = "/v1/accounts/{id}/payment-methods"
 )
 
-// Account returns an account by its id: two calls at once, one more for each
-// further 40 subscriptions and for 99 payment methods. NotFound when there is
-// none.
+// Account returns an account by its id: two calls, one more for each further 40
+// subscriptions and for 99 payment methods. NotFound when there is none.
+//
+// The calls are made one after the other. The mark comes from the first, so
+// what changes in between makes the next list's mark differ; at once, a mark
+// could be newer than the subscriptions that it is kept with, and hide their
+// change from every sweep.
 func (c *Client) Account(ctx context.Context, id string) (record.Account, error) {
 	if !rest.Segment(id) {
 		return record.Account{}, fault.Newf(fault.NotFound, "no Zuora account can have the id %q", rest.Snippet(id, 80))
 	}
 	var acc account
-	var subs []subscription
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		return c.get(gctx, routeAccount, c.rest.URL(expanded(), "object-query", "accounts", id), &acc)
-	})
-	g.Go(func() (err error) { subs, err = c.subscriptions(gctx, id); return err })
-	if err := g.Wait(); err != nil {
+	if err := c.get(ctx, routeAccount, c.rest.URL(expanded(), "object-query", "accounts", id), &acc); err != nil {
 		return record.Account{}, fmt.Errorf("read account %s: %w", id, err)
 	}
-	if acc.ID != id && acc.Number != id {
+	if acc.ID != id && acc.Number != id || !rest.Segment(acc.ID) {
 		return record.Account{}, fault.Newf(fault.Unavailable, "read account %s: zuora answered with account %q", id, rest.Snippet(acc.ID, 80))
 	}
-	return c.assemble(ctx, acc, subs)
+	return c.complete(ctx, acc)
 }
 
 // AccountBy returns the one account whose custom field is exactly value. The
@@ -69,11 +65,7 @@ func (c *Client) AccountBy(ctx context.Context, field, value string) (record.Acc
 	if !rest.Segment(acc.ID) {
 		return record.Account{}, fault.Newf(fault.Unavailable, "look up account by %s: zuora answered a row without an id", field)
 	}
-	subs, err := c.subscriptions(ctx, acc.ID)
-	if err != nil {
-		return record.Account{}, fmt.Errorf("read account %s: %w", acc.ID, err)
-	}
-	return c.assemble(ctx, acc, subs)
+	return c.complete(ctx, acc)
 }
 
 // Find returns the id of the one account whose custom field is exactly value:
@@ -91,13 +83,22 @@ func (c *Client) Find(ctx context.Context, field, value string) (string, error) 
 	return rowID(row), nil
 }
 
-// expanded asks for everything an account read needs but subscriptions.
+// expanded asks for everything an account read needs but the content of its
+// subscriptions, of which it shows what the mark needs.
 func expanded() url.Values {
-	return url.Values{"expand[]": {"billto", "soldto", "paymentmethods"}, "pageSize": {strconv.Itoa(maxExpanded)}}
+	return url.Values{
+		"expand[]":               {"billto", "soldto", "paymentmethods", "subscriptions"},
+		"subscriptions.fields[]": {versionFields}, "pageSize": {strconv.Itoa(maxExpanded)},
+	}
 }
 
-// assemble maps an account and reads what the first answers could not hold.
-func (c *Client) assemble(ctx context.Context, acc account, subs []subscription) (record.Account, error) {
+// complete reads what an account's own answer does not hold, and maps it all.
+func (c *Client) complete(ctx context.Context, acc account) (record.Account, error) {
+	mark := c.mark(acc)
+	subs, err := c.subscriptions(ctx, acc.ID)
+	if err != nil {
+		return record.Account{}, fmt.Errorf("read account %s: %w", acc.ID, err)
+	}
 	if len(acc.PaymentMethods) >= maxExpanded { // cut without a word, perhaps
 		var all methods
 		if err := c.get(ctx, routeMethods, c.rest.URL(nil, "v1", "accounts", acc.ID, "payment-methods"), &all); err != nil {
@@ -105,7 +106,9 @@ func (c *Client) assemble(ctx context.Context, acc account, subs []subscription)
 		}
 		acc.PaymentMethods = all
 	}
-	return c.mapAccount(acc, subs), nil
+	out := c.mapAccount(acc, subs)
+	out.Mark = mark
+	return out, nil
 }
 
 // subscriptions reads the latest versions of all subscriptions of an account.

@@ -23,6 +23,7 @@ func (c *Client) mapAccount(a account, subs []subscription) record.Account {
 	}
 	for _, s := range subs {
 		out.Subscriptions = append(out.Subscriptions, s.record(a, now))
+		out.Until = sooner(out.Until, s.until(now))
 	}
 	slices.SortFunc(out.PaymentMethods, func(x, y record.PaymentMethod) int { return cmp.Compare(x.ID, y.ID) })
 	slices.SortFunc(out.Subscriptions, func(x, y record.Subscription) int { return cmp.Compare(x.ID, y.ID) })
@@ -135,9 +136,45 @@ func (s subscription) record(a account, now time.Time) record.Subscription {
 	return out
 }
 
+// until returns when record begins to return something else although the
+// subscription is the same: the next time that one of the ends it compares with
+// now has come. Zero when none lies ahead.
+func (s subscription) until(now time.Time) time.Time {
+	ends := []time.Time{}
+	if normalised(s.Status) == statusCancelled {
+		ends = append(ends, cmp.Or(s.End, s.TermEnd).Time)
+	}
+	for _, p := range s.RatePlans {
+		if p.removed() {
+			continue
+		}
+		for _, c := range p.Charges {
+			ends = append(ends, c.End.Time)
+		}
+	}
+	var next time.Time
+	for _, end := range ends {
+		if end.After(now) {
+			next = sooner(next, end)
+		}
+	}
+	return next
+}
+
+// sooner returns the earlier of two times, of which zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// removed reports whether the plan is listed only for the record.
+func (p ratePlan) removed() bool { return normalised(p.LastChange) == "remove" }
+
 // offer maps a rate plan; false when it was removed or all its charges ended.
 func (p ratePlan) offer(currency string, s record.Subscription, now time.Time) (record.Offer, bool) {
-	if normalised(p.LastChange) == "remove" {
+	if p.removed() {
 		return record.Offer{}, false
 	}
 	spans := p.spans(now)

@@ -17,17 +17,33 @@ import (
 
 // account is an account of Object Query.
 type account struct {
-	ID             string   `json:"id"`
-	Number         string   `json:"accountNumber"`
-	Name           string   `json:"name"`
-	Status         string   `json:"status"`
-	CRMID          string   `json:"crmId"`
-	Currency       string   `json:"currency"`
-	DefaultMethod  string   `json:"defaultPaymentMethodId"`
-	BillTo         *contact `json:"billTo"`
-	SoldTo         *contact `json:"soldTo"`
-	PaymentMethods []method `json:"paymentMethods"`
+	ID             string    `json:"id"`
+	Number         string    `json:"accountNumber"`
+	Name           string    `json:"name"`
+	Status         string    `json:"status"`
+	CRMID          string    `json:"crmId"`
+	Currency       string    `json:"currency"`
+	DefaultMethod  string    `json:"defaultPaymentMethodId"`
+	BillTo         *contact  `json:"billTo"`
+	SoldTo         *contact  `json:"soldTo"`
+	PaymentMethods []method  `json:"paymentMethods"`
+	Versions       []version `json:"subscriptions"`
 }
+
+// version is a version of a subscription, as an account shows it. On a
+// versioned tenant each version is a row (zuora-stripe.md Z4).
+type version struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"` // the number
+	Version int    `json:"version"`
+	Status  string `json:"status"`
+	Updated string `json:"updatedDate"`
+	End     string `json:"subscriptionEndDate"`
+	TermEnd string `json:"termEndDate"`
+}
+
+// versionFields are the fields of version, as fields[] takes them.
+const versionFields = "id,name,version,status,updateddate,subscriptionenddate,termenddate"
 
 // contact is a contact of Object Query.
 type contact struct {
