@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"sync"
 
 	"hotsync/connectors/kafka"
@@ -14,18 +16,31 @@ import (
 // memories is what is remembered about every key, as the state topic has it.
 // Every instance follows the whole topic; only the owner of a key writes its
 // memory, after it has read everything that earlier owners wrote.
+//
+// A company has a hundred thousand keys and looks at few of them at a time, so
+// memories stay encoded: some 400 bytes a key.
 type memories struct {
 	client   *kafka.Client
 	follower *kafka.Follower
 	topic    string
+	ledger   *ledger
 
-	mu sync.Mutex
-	m  map[record.Key]reconcile.Memory
+	mu    sync.Mutex
+	m     map[string]kept   // by written key
+	owner map[uint64]string // written key by the hash of a Limio id
+	seed  maphash.Seed
+}
+
+// kept is one memory: its number, and itself as JSON.
+type kept struct {
+	seq int64
+	raw []byte
 }
 
 func newMemories(client *kafka.Client, topic string) *memories {
 	return &memories{
-		client: client, topic: topic, m: map[record.Key]reconcile.Memory{},
+		client: client, topic: topic, m: map[string]kept{}, owner: map[uint64]string{}, seed: maphash.MakeSeed(),
+		ledger:   newLedger(),
 		follower: kafka.NewFollower(client, kafka.FollowerConfig{Topic: topic}),
 	}
 }
@@ -45,17 +60,37 @@ func (s *memories) read(r kafka.Record) {
 	if err != nil {
 		return
 	}
-	var m reconcile.Memory
-	if r.Value != nil && json.Unmarshal(r.Value, &m) != nil {
+	if key.System == ledgerSystem {
+		s.ledger.read(key, r.Value)
 		return
 	}
+	if r.Value == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.m, key.String())
+		return
+	}
+	var m reconcile.Memory
+	if json.Unmarshal(r.Value, &m) != nil {
+		return
+	}
+	s.keep(key.String(), m, bytes.Clone(r.Value)) // the record's bytes are part of a whole fetch
+}
+
+// keep takes a memory unless a newer one is known: an own write comes back after
+// a newer one was put.
+func (s *memories) keep(key string, m reconcile.Memory, raw []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case r.Value == nil:
-		delete(s.m, key)
-	case m.Seq >= s.m[key].Seq: // an own write comes back after a newer one was put
-		s.m[key] = m
+	if m.Seq < s.m[key].seq {
+		return
+	}
+	s.m[key] = kept{m.Seq, raw}
+	for _, id := range m.Subscriptions {
+		s.owner[maphash.String(s.seed, id)] = key
+	}
+	if m.Customer != "" {
+		s.owner[maphash.String(s.seed, m.Customer)] = key
 	}
 }
 
@@ -75,15 +110,36 @@ func (s *memories) caughtUp(ctx context.Context, partition int) error {
 // get returns the memory of a key, the zero one when there is none.
 func (s *memories) get(k record.Key) reconcile.Memory {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.m[k]
+	raw := s.m[k.String()].raw
+	s.mu.Unlock()
+	var m reconcile.Memory
+	if raw == nil || json.Unmarshal(raw, &m) != nil {
+		return reconcile.Memory{}
+	}
+	return m
 }
 
 // put takes a memory that was made durable.
-func (s *memories) put(k record.Key, m reconcile.Memory) {
+func (s *memories) put(k record.Key, m reconcile.Memory) error {
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode the memory of %s: %w", k, err)
+	}
+	s.keep(k.String(), m, raw)
+	return nil
+}
+
+// ownerOf returns the key that a Limio record was last seen to belong to. Of two
+// ids with one hash, which nobody will ever see, one is looked at in vain.
+func (s *memories) ownerOf(limioID string) (record.Key, bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m[k] = m
+	written, ok := s.owner[maphash.String(s.seed, limioID)]
+	s.mu.Unlock()
+	if !ok {
+		return record.Key{}, false
+	}
+	k, err := record.ParseKey(written)
+	return k, err == nil
 }
 
 func (s *memories) size() int {

@@ -75,11 +75,11 @@ func trimmed(e event.Event) event.Event {
 	return e
 }
 
-// trigger is a record for the workers: sweeps go to the bulk topic, so that
-// they never delay anything live.
+// trigger is a record for the workers: bulk work has a topic of its own, so that
+// it never delays anything live.
 func (o *outbox) trigger(t event.Trigger) (kafka.Record, error) {
 	topic := o.topics.live
-	if t.Cause == event.CauseSweep {
+	if t.Bulk {
 		topic = o.topics.bulk
 	}
 	return o.triggerTo(topic, t)
@@ -119,5 +119,5 @@ func (o *outbox) memory(k record.Key, m reconcile.Memory) (kafka.Record, error) 
 	if err != nil {
 		return kafka.Record{}, fmt.Errorf("encode the memory of %s: %w", k, err)
 	}
-	return kafka.Record{Topic: o.topics.state, Key: []byte(k.String()), Value: b}, nil
+	return o.stateRecord(k, b), nil
 }

@@ -326,7 +326,9 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 		return err
 	}
 	if v.Remember {
-		p.memory.put(job.Key, v.Memory)
+		if err := p.memory.put(job.Key, v.Memory); err != nil {
+			return err
+		}
 	}
 	p.report(v.Event)
 	return nil
