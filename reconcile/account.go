@@ -133,7 +133,10 @@ func matchError(field string, err error) error {
 }
 
 func wantAccount(acc record.Account) Want {
-	w := Want{Label: acc.Number, Mark: acc.Mark, Related: []string{acc.ID}}
+	w := Want{
+		Label: acc.Number, Mark: acc.Mark, Related: []string{acc.ID},
+		Source: Source{Key: record.ZuoraAccount(acc.ID), Account: acc.Number},
+	}
 	add := func(o record.Object) { w.Objects = append(w.Objects, o) }
 
 	add(record.Object{Type: record.Customer, Ref: acc.ID, Fields: record.Fields{

@@ -38,6 +38,9 @@ type Config struct {
 	// patterns of path.Match over the written key; ObserveAll means all.
 	Observe    []string
 	ObserveAll bool
+	// Scope says which records are taken care of. It is asked once for every job,
+	// since it may be replaced. Nil, or a nil answer: all of them.
+	Scope func() *Scope
 	// VerifyFull reads Limio even when the wanted state is the one it was last
 	// seen to hold.
 	VerifyFull bool
@@ -46,6 +49,13 @@ type Config struct {
 	Instance     string
 	Build        string
 	Now          func() time.Time
+}
+
+func (c Config) scope() *Scope {
+	if c.Scope == nil {
+		return nil
+	}
+	return c.Scope()
 }
 
 // Engine turns jobs into events. It keeps no state of its own.
@@ -71,7 +81,7 @@ type Verdict struct {
 // event could not be made durable. Then nothing may be committed.
 func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 	var calls callout.Log
-	s := &sync{Engine: e, job: j, start: e.cfg.Now(), memory: j.Memory, changes: slices.Clone(j.Before)}
+	s := &sync{Engine: e, job: j, scope: e.cfg.scope(), start: e.cfg.Now(), memory: j.Memory, changes: slices.Clone(j.Before)}
 	s.memory.Subscriptions = maps.Clone(j.Memory.Subscriptions)
 	err := s.run(callout.Into(ctx, &calls))
 	if err != nil && (ctx.Err() != nil || fault.Of(err) == fault.Stopped) {
@@ -91,6 +101,7 @@ func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 type sync struct {
 	*Engine
 	job     Job
+	scope   *Scope
 	start   time.Time
 	memory  Memory
 	want    Want
@@ -112,6 +123,9 @@ type sync struct {
 const maxRounds = 3
 
 func (s *sync) run(ctx context.Context) error {
+	if err := s.inScope(nil); err != nil {
+		return err
+	}
 	kind := s.job.Key.System + ":" + s.job.Key.Kind
 	if x, ok := s.cfg.Expanders[kind]; ok {
 		return s.expand(ctx, x)
@@ -126,6 +140,9 @@ func (s *sync) run(ctx context.Context) error {
 	}
 	var err error
 	if s.want, err = r.Want(ctx, s.request()); err != nil {
+		return err
+	}
+	if err := s.inScope(&s.want.Source); err != nil {
 		return err
 	}
 	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.mustLook() {
@@ -171,6 +188,26 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 			}
 		}
 	}
+}
+
+// inScope returns a *Nothing for a record that is out of scope: by its key, as
+// long as nothing was read, else by what the billing side says of it. Such a
+// record is not remembered as skipped, so that it is looked at as soon as the
+// scope has grown.
+func (s *sync) inScope(read *Source) error {
+	var v ScopeVerdict
+	if read == nil {
+		s.memory.Scope = cmp.Or(s.job.scope(), s.memory.Scope)
+		v = s.scope.Key(s.job.Key, s.memory.Scope)
+	} else {
+		read.Claim = s.memory.Scope
+		v = s.scope.Source(*read)
+	}
+	if !v.Out {
+		return nil
+	}
+	s.want.Mark = ""
+	return skip(event.ReasonOutOfScope, v.Note)
 }
 
 // mustLook reports whether Limio has to be read although the wanted state is the
@@ -388,7 +425,7 @@ func (s *sync) forward(to []Request) {
 	for _, r := range to {
 		t := s.job.widest()
 		t.ID = event.Digest("forward", s.job.SyncID(), r.Key.String())
-		t.Key, t.Via, t.Limio = r.Key, r.Via, r.Limio
+		t.Key, t.Via, t.Limio, t.Scope = r.Key, r.Via, r.Limio, s.job.scope()
 		t.SyncID, t.Attempt, t.NotBefore, t.FirstFail, t.LastError, t.Also = "", 0, time.Time{}, time.Time{}, "", nil
 		t.Origin = s.job.origin()
 		s.verdict.Now = append(s.verdict.Now, t)

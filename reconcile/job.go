@@ -69,6 +69,16 @@ func (j Job) limio() string {
 	return ""
 }
 
+// scope is the rule that the claims of a login met.
+func (j Job) scope() string {
+	for _, t := range slices.Backward(j.Triggers) {
+		if t.Scope != "" {
+			return t.Scope
+		}
+	}
+	return ""
+}
+
 // via is the lookup of the newest trigger that has one.
 func (j Job) via() string {
 	for _, t := range slices.Backward(j.Triggers) {

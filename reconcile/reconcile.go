@@ -41,6 +41,8 @@ type Want struct {
 	Mark record.Mark
 	// From is the time from which on payments belong to the current period.
 	From time.Time
+	// Source is what scope rules ask of the billing side.
+	Source Source
 }
 
 // Have is what Limio holds.
@@ -121,6 +123,9 @@ type Memory struct {
 	Looked time.Time `json:"looked,omitzero"`
 	// Skipped is when the key was last found to be none of hotsync's business.
 	Skipped time.Time `json:"skipped,omitzero"`
+	// Scope is the rule that the claims of a login met, by which the record is in
+	// scope for looks that know no claims.
+	Scope string `json:"scope,omitempty"`
 	// Customer and Subscriptions are Limio ids: the id index.
 	Customer      string            `json:"customer,omitempty"`
 	Subscriptions map[string]string `json:"subscriptions,omitempty"`

@@ -92,7 +92,10 @@ func (s *Subscriptions) Want(ctx context.Context, r Request) (Want, error) {
 }
 
 func wantStripe(sub record.Subscription, link string) Want {
-	w := Want{Link: link, Label: sub.ID, Mark: sub.Mark, Related: []string{link, sub.Customer}, From: sub.TermStart}
+	w := Want{
+		Link: link, Label: sub.ID, Mark: sub.Mark, Related: []string{link, sub.Customer}, From: sub.TermStart,
+		Source: Source{Key: record.StripeSubscription(sub.ID), Metadata: sub.Metadata},
+	}
 	w.Objects = append(w.Objects, record.Object{Type: record.SubscriptionType, Ref: sub.ID, Fields: record.Fields{
 		"status":             record.Text(string(sub.Status)),
 		"data.termStartDate": record.Instant(sub.TermStart),

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hotsync/record"
@@ -138,6 +139,26 @@ func isAccountID(s string) bool {
 func isLookupValue(s string) bool {
 	return len(s) <= 255 && strings.TrimSpace(s) != "" &&
 		!strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || (c >= 0x7f && c < 0xa0) || c == '\ufffd' })
+}
+
+// texts returns what a claim holds as text, each element of a list by itself.
+func texts(claims map[string]any, name string) (out []string) {
+	v, _ := find(claims, name)
+	list, isList := v.([]any)
+	if !isList {
+		list = []any{v}
+	}
+	for _, v := range list {
+		switch v := v.(type) {
+		case string:
+			out = append(out, v)
+		case json.Number:
+			out = append(out, v.String())
+		case bool:
+			out = append(out, strconv.FormatBool(v))
+		}
+	}
+	return out
 }
 
 // find returns a claim by its exact name, else by a dotted path into objects.

@@ -144,12 +144,20 @@ func (d *Decoder) Decode(ctx context.Context, m event.Message) (event.Reading, e
 	if len(targets) == 0 {
 		return r.nothing(event.ReasonNoClaim, note)
 	}
+	var rule string
+	if d.cfg.Scope != nil {
+		in, why := d.cfg.Scope(func(name string) []string { return texts(claims, name) })
+		if !in {
+			return r.nothing(event.ReasonOutOfScope, why)
+		}
+		rule = why
+	}
 	out := event.Reading{Note: note}
 	for n, t := range targets {
 		out.Triggers = append(out.Triggers, event.Trigger{
 			ID: event.TriggerID(m.Coordinates, n), Key: t.key, Via: t.via,
 			Cause: event.CauseLogin, Origin: r.origin(), Type: typeLogin, Delivery: r.msg.ID,
-			Source: m.Coordinates, At: r.at, Received: r.received,
+			Source: m.Coordinates, At: r.at, Received: r.received, Scope: rule,
 		})
 	}
 	return out, nil

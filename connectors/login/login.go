@@ -25,6 +25,13 @@ type Config struct {
 	Providers []Provider
 	// Enabled is the hot-sync toggle, asked for every message. Nil means on.
 	Enabled func() bool
+	// Scope, when set, is asked whether a login is to be followed, by its claims.
+	// values returns what a claim holds, as text: each element of a list by
+	// itself, a number or truth value as it is written, nothing for a claim that
+	// is absent, null or an object. A claim is named as in ClaimRule. With in, why
+	// is the rule that the claims met, if any, and goes with the triggers; else it
+	// says for a person why not.
+	Scope func(values func(claim string) []string) (in bool, why string)
 	// HeaderSource is the Kafka header that says who caused the login, for the
 	// origin of the triggers. Default source.
 	HeaderSource string
