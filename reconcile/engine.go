@@ -44,6 +44,8 @@ type Config struct {
 	// VerifyFull reads Limio even when the wanted state is the one it was last
 	// seen to hold.
 	VerifyFull bool
+	// SweepImports lets sweeps import customers whom Limio does not know.
+	SweepImports bool
 	// ShowPersonal keeps names, e-mail addresses and streets readable in events.
 	ShowPersonal bool
 	Instance     string
@@ -169,6 +171,9 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 			return nil
 		}
 		if round == 1 {
+			if s.notMigrated(writes) {
+				return skip(event.ReasonUnknownAccount, "Limio does not know this customer yet; it is imported when the customer logs in (or by sweeps.import: true)")
+			}
 			if halt, err := s.guard(ctx, r, writes); halt || err != nil {
 				return err
 			}
@@ -221,6 +226,14 @@ func (s *sync) mustLook() bool {
 
 func (s *sync) request() Request {
 	return Request{Key: s.job.Key, Via: s.job.via(), Memory: s.memory, Limio: s.job.limio()}
+}
+
+// notMigrated reports whether a sweep came upon a customer whom Limio has never
+// heard of. A company moves its customers when it wants to: a sweep keeps records
+// true and does not start a migration.
+func (s *sync) notMigrated(writes []record.Write) bool {
+	return !s.cfg.SweepImports && s.have.Customer == "" && imports(writes) &&
+		!slices.ContainsFunc(s.job.Triggers, func(t event.Trigger) bool { return t.Cause != event.CauseSweep })
 }
 
 func imports(writes []record.Write) bool {

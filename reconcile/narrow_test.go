@@ -135,3 +135,25 @@ func TestWhatASweepNeedNotAsk(t *testing.T) {
 		t.Errorf("looked %s", looked)
 	}
 }
+
+// A sweep keeps true what Limio has, and does not start a migration.
+func TestSweepImportsNobody(t *testing.T) {
+	w := newWorld()
+	k := record.ZuoraAccount("2c92aa")
+	a := w.zuora.accounts["2c92aa"]
+	a.Mark = "m1"
+	w.zuora.accounts["2c92aa"] = a
+	v := w.handle(t, w.trigger(k, event.CauseSweep, ""))
+	ends(t, v, event.Skipped, event.ReasonUnknownAccount)
+	if len(w.limio.writes) > 0 {
+		t.Fatalf("wrote %v", w.limio.writes)
+	}
+	if _, due := Due(record.Glimpse{Key: k, Mark: "m1"}, w.memory[k], w.now, time.Hour); due {
+		t.Error("the next sweep asks again")
+	}
+	ends(t, w.handle(t, w.trigger(k, event.CauseSweep, ""), w.trigger(k, event.CauseLogin, "")), event.Applied, event.ReasonCreated)
+
+	w = newWorld()
+	w.cfg.SweepImports = true
+	ends(t, w.handle(t, w.trigger(k, event.CauseSweep, "")), event.Applied, event.ReasonCreated)
+}

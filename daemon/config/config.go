@@ -214,6 +214,7 @@ type Sweeps struct {
 	Jitter       time.Duration `yaml:"jitter" min:"0s" max:"1h" doc:"How much later than its time a run may start."`
 	Patience     time.Duration `yaml:"patience" min:"1s" max:"24h" doc:"How long a page that cannot be read is tried again before the run has failed."`
 	Recheck      time.Duration `yaml:"recheck" min:"1m" max:"8760h" doc:"When a record that was skipped is looked at again although it did not change."`
+	Import       bool          `yaml:"import" doc:"Whether a sweep imports customers whom Limio does not know. Else a login does."`
 	ZuoraChanged Sweep         `yaml:"zuora-changed" doc:"Zuora accounts with something updated since the last run."`
 	ZuoraFull    Sweep         `yaml:"zuora-full" doc:"All Zuora accounts, and the Limio records that belong to them."`
 	StripeEvents Sweep         `yaml:"stripe-events" doc:"What Stripe's list of events names and no webhook brought."`
