@@ -304,14 +304,14 @@ func (tx *Tx) addAddress(p AddressParams) string {
 func (tx *Tx) under(subscription, recordType, status string, data map[string]any) Object {
 	json := map[string]any{"related": subscription, "status": status, "data": compact(data)}
 	if sub := tx.s.store.entries[subscription]; sub != nil {
-		json["customer"], json["owner"] = sub.json["customer"], sub.json["owner"]
+		json["customer"], json["owner"] = sub.json()["customer"], sub.json()["owner"]
 	}
 	return Object{RecordType: recordType, JSON: compact(json)}
 }
 
 func (tx *Tx) ownerOf(customer, owner string) string {
 	if e := tx.s.store.entries[customer]; owner == "" && e != nil {
-		return str(e.json, "owner")
+		return str(e.json(), "owner")
 	}
 	return owner
 }

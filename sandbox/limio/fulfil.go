@@ -116,7 +116,7 @@ func (tx *Tx) orderPayment(sub, customer string, payment map[string]any) {
 
 // running refuses orders on a subscription that has ended.
 func (tx *Tx) running(p *placed) error {
-	if status := str(tx.s.store.entries[p.sub].json, "status"); status == "cancelled" || status == "expired" {
+	if status := str(tx.s.store.entries[p.sub].json(), "status"); status == "cancelled" || status == "expired" {
 		return fmt.Errorf("subscription %s is %s", p.sub, status)
 	}
 	return nil
@@ -142,7 +142,7 @@ func (tx *Tx) orderChangeOffer(p *placed) error {
 // endOffers ends the offers of a subscription that are running.
 func (tx *Tx) endOffers(sub string) error {
 	for _, e := range tx.s.store.find(key{"related", sub}) {
-		if e.recordType != TypeOffer || str(e.json, "status") != "active" {
+		if e.recordType != TypeOffer || str(e.json(), "status") != "active" {
 			continue
 		}
 		if _, err := tx.Update(e.id, func(json map[string]any) {
@@ -196,7 +196,7 @@ func (tx *Tx) orderRenew(p *placed) error {
 	if err := tx.running(p); err != nil {
 		return err
 	}
-	data := obj(tx.s.store.entries[p.sub].json, "data")
+	data := obj(tx.s.store.entries[p.sub].json(), "data")
 	start, err := time.Parse(time.DateOnly, day(data["termStartDate"]))
 	if err != nil {
 		return fmt.Errorf("renew %s: term start: %w", p.sub, err)

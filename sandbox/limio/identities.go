@@ -27,18 +27,18 @@ func (s *Server) salesforceSubscriptions(w http.ResponseWriter, r *http.Request)
 		}
 		last := 0
 		for _, identity := range identities {
-			customer := st.entries[str(identity.json, "customer")]
+			customer := st.entries[str(identity.json(), "customer")]
 			if customer == nil {
 				continue
 			}
-			customers = append(customers, cloneMap(customer.json))
+			customers = append(customers, customer.json())
 			for _, e := range st.find(key{"customer", customer.id}) {
 				switch {
 				case e.recordType != TypeSubscription || e.seq <= after:
 				case len(subs) == maxLimit:
 					out["queryMore"] = cursor(TypeSubscription, last)
 				default:
-					subs, last = append(subs, cloneMap(e.json)), e.seq
+					subs, last = append(subs, e.json()), e.seq
 				}
 			}
 		}
@@ -91,14 +91,14 @@ func (s *Server) postExternalIdentity(w http.ResponseWriter, r *http.Request) {
 			return refuse(http.StatusNotFound, "owner %s not found", owner)
 		}
 		if e := st.first(externalKey(iss, sub)); e != nil {
-			if str(e.json, "owner") != owner {
+			if str(e.json(), "owner") != owner {
 				return refuse(http.StatusBadRequest, "this login belongs to another owner")
 			}
 			stored = e.object()
 			return nil
 		}
 		stored, err = tx.Insert(Object{"@limio/external-id-" + hash(tx.s.rnd), TypeIdentity, compact(map[string]any{
-			"name": sub, "owner": owner, "customer": holder.json["customer"],
+			"name": sub, "owner": owner, "customer": holder.json()["customer"],
 			"data": map[string]any{"id_token": map[string]any{"iss": iss, "sub": sub}},
 		})})
 		return err
@@ -114,7 +114,7 @@ func (s *Server) deleteExternalIdentity(w http.ResponseWriter, r *http.Request) 
 	}
 	err = s.change(ByAPI, r.Pattern, func(tx *Tx) error {
 		e := tx.s.store.first(externalKey(iss, sub))
-		if e == nil || str(e.json, "owner") != owner {
+		if e == nil || str(e.json(), "owner") != owner {
 			return refuse(http.StatusNotFound, "this login is not linked to %s", owner)
 		}
 		return tx.Remove(e.id)

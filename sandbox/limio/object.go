@@ -179,6 +179,24 @@ func cloneMap(m map[string]any) map[string]any {
 	return out
 }
 
+// pack writes plain JSON types as text. It panics on a number that JSON does not
+// have, which only Go code can hand in.
+func pack(m map[string]any) []byte {
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(fmt.Sprintf("limio: store an object: %v", err))
+	}
+	return text
+}
+
+func unpack(text []byte) map[string]any {
+	var m map[string]any
+	if err := json.Unmarshal(text, &m); err != nil { // pack wrote it
+		panic(fmt.Sprintf("limio: read a stored object: %v", err))
+	}
+	return m
+}
+
 // child returns the object under key, and makes it when it is not one.
 func child(m map[string]any, key string) map[string]any {
 	c, ok := m[key].(map[string]any)

@@ -30,7 +30,7 @@ func (tx *Tx) resolve(r *http.Request) (*entry, error) {
 		found = st.first(key{"number", id})
 	case k.recordType == TypeCustomer:
 		if identity := st.first(accountKey(service, id)); identity != nil {
-			found = st.entries[str(identity.json, "customer")]
+			found = st.entries[str(identity.json(), "customer")]
 		}
 	case k.recordType == TypeIdentity:
 		found = st.first(accountKey(service, id))
@@ -71,7 +71,7 @@ func (s *Server) onObject(w http.ResponseWriter, r *http.Request, fn func(*Tx, *
 }
 
 func (s *Server) getObject(w http.ResponseWriter, r *http.Request) {
-	s.onObject(w, r, func(_ *Tx, e *entry) (any, error) { return cloneMap(e.json), nil })
+	s.onObject(w, r, func(_ *Tx, e *entry) (any, error) { return e.json(), nil })
 }
 
 func (s *Server) deleteObject(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +97,7 @@ func (s *Server) relatedObjects(w http.ResponseWriter, r *http.Request) {
 		items := []any{}
 		for _, other := range tx.s.store.find(by) {
 			if !listed || slices.Contains(types, other.recordType) {
-				items = append(items, cloneMap(other.json))
+				items = append(items, other.json())
 			}
 		}
 		return map[string]any{"items": items}, nil
@@ -219,15 +219,17 @@ func (s *Server) listObjects(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, out, nil)
 }
 
-// summary is an object without what must be fetched one by one.
+var summaryFields = []string{
+	"id", "record_type", "service", "status", "mode", "name", "reference", "owner", "customer", "related",
+	"relationship_type", "start", "created", "updated",
+}
+
+// summary is an object without what must be fetched one by one (assumption 17).
 func summary(e *entry) map[string]any {
-	out := map[string]any{}
-	for _, name := range []string{
-		"id", "record_type", "service", "status", "mode", "name", "reference", "owner", "customer", "related",
-		"relationship_type", "start", "created", "updated",
-	} {
-		if v, ok := e.json[name]; ok {
-			out[name] = clone(v)
+	all, out := e.json(), map[string]any{}
+	for _, name := range summaryFields {
+		if v, ok := all[name]; ok {
+			out[name] = v
 		}
 	}
 	return out

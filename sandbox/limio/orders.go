@@ -76,7 +76,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, admin bool) {
 		} else {
 			s.orders = append(s.orders, p)
 		}
-		order := s.store.entries[p.id].json
+		order := s.store.entries[p.id].json()
 		out = map[string]any{
 			"id": p.id, "order_reference": order["order_reference"], "status": order["orderState"],
 			"external_id": order["external_id"], "subscriptionReference": order["subscriptionReference"], "owner": order["owner"],
@@ -161,13 +161,13 @@ func (tx *Tx) accept(body map[string]any) (pendingOrder, error) {
 		json["subscriptionReference"] = reference(rnd)
 		json["owner"] = "id-" + hash(rnd)
 		if known := tx.s.store.first(key{"email", str(obj(body, "customerDetails"), "email")}); known != nil {
-			json["owner"], json["customer"] = known.json["owner"], known.id
+			json["owner"], json["customer"] = known.json()["owner"], known.id
 		}
 	case sub == nil:
 		return pendingOrder{}, refuse(http.StatusNotFound, "forSubscription: subscription not found")
 	default:
-		json["related"], json["subscriptionReference"] = sub.id, sub.json["reference"]
-		json["owner"], json["customer"] = sub.json["owner"], sub.json["customer"]
+		json["related"], json["subscriptionReference"] = sub.id, sub.json()["reference"]
+		json["owner"], json["customer"] = sub.json()["owner"], sub.json()["customer"]
 	}
 	order, err := tx.Insert(Object{RecordType: TypeOrder, JSON: compact(json)})
 	if err != nil {
@@ -185,7 +185,7 @@ func (tx *Tx) process(queued pendingOrder, apply func(tx *Tx, sub string) error)
 	if e == nil {
 		return nil // deleted while it waited
 	}
-	order := cloneMap(e.json)
+	order := e.json()
 	p := &placed{
 		id: queued.id, body: order, sub: str(order, "related"),
 		number: str(order, "subscriptionReference"), owner: str(order, "owner"),
@@ -205,7 +205,7 @@ func (tx *Tx) process(queued pendingOrder, apply func(tx *Tx, sub string) error)
 			json["orderState"], json["status"] = "failed", "failed"
 		}
 		if sub := tx.s.store.entries[p.sub]; sub != nil {
-			json["related"], json["customer"], json["owner"] = p.sub, sub.json["customer"], sub.json["owner"]
+			json["related"], json["customer"], json["owner"] = p.sub, sub.json()["customer"], sub.json()["owner"]
 		}
 	})
 	tx.addProcessEvent(queued.event, p.sub, "order-"+typ, "Order complete", failure)

@@ -1,7 +1,6 @@
 package limio
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,29 +10,33 @@ import (
 // it.
 type store struct {
 	entries map[string]*entry
-	byType  map[string][]*entry       // oldest first
-	index   map[key]map[string]*entry // by what an object says of itself
-	seq     int                       // of the newest object
+	byType  map[string][]*entry // oldest first
+	index   map[key][]*entry    // by what an object says of itself; oldest first
+	seq     int                 // of the newest object
 	log     writeLog
 }
 
-// entry is one stored object.
+// entry is one stored object. It is kept as text, which takes a fraction of the
+// memory that maps do: a test may hold hundreds of thousands.
 type entry struct {
 	seq        int
 	id         string
 	recordType string
-	json       map[string]any
+	text       []byte
 	keys       []key
 }
 
-func (e *entry) object() Object { return Object{e.id, e.recordType, cloneMap(e.json)} }
+// json returns a copy of the object.
+func (e *entry) json() map[string]any { return unpack(e.text) }
+
+func (e *entry) object() Object { return Object{e.id, e.recordType, e.json()} }
 
 // key is something that objects are found by, such as their customer.
 type key struct{ by, value string }
 
 func newStore(keepWrites int) store {
 	return store{
-		entries: map[string]*entry{}, byType: map[string][]*entry{}, index: map[key]map[string]*entry{},
+		entries: map[string]*entry{}, byType: map[string][]*entry{}, index: map[key][]*entry{},
 		log: writeLog{keep: keepWrites},
 	}
 }
@@ -81,24 +84,14 @@ func keysOf(id, recordType string, json map[string]any) []key {
 }
 
 // find returns the objects under k, oldest first.
-func (st *store) find(k key) []*entry {
-	found := make([]*entry, 0, len(st.index[k]))
-	for _, e := range st.index[k] {
-		found = append(found, e)
-	}
-	slices.SortFunc(found, func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
-	return found
-}
+func (st *store) find(k key) []*entry { return slices.Clone(st.index[k]) }
 
 // first returns the oldest object under k, or nil.
 func (st *store) first(k key) *entry {
-	var oldest *entry
-	for _, e := range st.index[k] {
-		if oldest == nil || e.seq < oldest.seq {
-			oldest = e
-		}
+	if all := st.index[k]; len(all) > 0 {
+		return all[0]
 	}
-	return oldest
+	return nil
 }
 
 func (st *store) insert(id, recordType string, json map[string]any) *entry {
@@ -112,26 +105,33 @@ func (st *store) insert(id, recordType string, json map[string]any) *entry {
 
 func (st *store) replace(e *entry, json map[string]any) {
 	st.unindex(e)
-	e.json, e.keys = json, keysOf(e.id, e.recordType, json)
+	e.text, e.keys = pack(json), keysOf(e.id, e.recordType, json)
 	for _, k := range e.keys {
-		if st.index[k] == nil {
-			st.index[k] = map[string]*entry{}
-		}
-		st.index[k][e.id] = e
+		at, _ := slices.BinarySearchFunc(st.index[k], e.seq, bySeq)
+		st.index[k] = slices.Insert(st.index[k], at, e)
 	}
 }
+
+func bySeq(e *entry, seq int) int { return e.seq - seq }
 
 func (st *store) remove(e *entry) {
 	st.unindex(e)
 	delete(st.entries, e.id)
-	st.byType[e.recordType] = slices.DeleteFunc(st.byType[e.recordType], func(other *entry) bool { return other == e })
+	all := st.byType[e.recordType]
+	if at, ok := slices.BinarySearchFunc(all, e.seq, bySeq); ok {
+		st.byType[e.recordType] = slices.Delete(all, at, at+1)
+	}
 }
 
 func (st *store) unindex(e *entry) {
 	for _, k := range e.keys {
-		delete(st.index[k], e.id)
-		if len(st.index[k]) == 0 {
+		at, ok := slices.BinarySearchFunc(st.index[k], e.seq, bySeq)
+		switch {
+		case !ok:
+		case len(st.index[k]) == 1:
 			delete(st.index, k)
+		default:
+			st.index[k] = slices.Delete(st.index[k], at, at+1)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (st *store) unindex(e *entry) {
 // whether there are more.
 func (st *store) after(recordType string, seq, limit int) (page []*entry, more bool) {
 	all := st.byType[recordType]
-	from, _ := slices.BinarySearchFunc(all, seq+1, func(e *entry, want int) int { return e.seq - want })
+	from, _ := slices.BinarySearchFunc(all, seq+1, bySeq)
 	to := min(from+limit, len(all))
 	return all[from:to], to < len(all)
 }
@@ -223,12 +223,12 @@ func (tx *Tx) Update(id string, fn func(json map[string]any)) (Object, error) {
 	if e == nil {
 		return Object{}, fmt.Errorf("update object: no %s", id)
 	}
-	json := cloneMap(e.json)
+	was, json := e.json(), e.json()
 	fn(json)
 	json = cloneMap(json)
 	json["id"], json["record_type"] = e.id, e.recordType
-	json["updated"] = later(tx.now, str(e.json, "updated"))
-	changed := changes(e.json, json)
+	json["updated"] = later(tx.now, str(was, "updated"))
+	changed := changes(was, json)
 	tx.s.store.replace(e, json)
 	tx.s.store.log.add(Write{
 		At: tx.now, By: tx.by, Route: tx.route, Op: "update", ObjectID: id, RecordType: e.recordType,
@@ -244,9 +244,9 @@ func (tx *Tx) refresh(id string, fn func(json map[string]any)) error {
 	if e == nil {
 		return fmt.Errorf("refresh object: no %s", id)
 	}
-	json := cloneMap(e.json)
+	json := e.json()
 	fn(json)
-	if len(changes(e.json, cloneMap(json))) == 0 {
+	if len(changes(e.json(), cloneMap(json))) == 0 {
 		return nil
 	}
 	_, err := tx.Update(id, fn)
@@ -269,7 +269,7 @@ func (tx *Tx) Remove(id string) error {
 	tx.s.store.remove(e)
 	tx.s.store.log.add(Write{
 		At: tx.now, By: tx.by, Route: tx.route, Op: "delete", ObjectID: id, RecordType: e.recordType,
-		Changed: changes(e.json, nil),
+		Changed: changes(e.json(), nil),
 	})
 	return nil
 }

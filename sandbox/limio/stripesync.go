@@ -103,8 +103,8 @@ func (tx *Tx) applyCard(sub string, card Card) error {
 	}
 	var newest *entry
 	for _, e := range tx.s.store.find(key{"related", sub}) {
-		if e.recordType == TypePaymentMethod && str(obj(e.json, "data"), "type") == "stripe" &&
-			(newest == nil || str(e.json, "start") >= str(newest.json, "start")) {
+		if e.recordType == TypePaymentMethod && str(obj(e.json(), "data"), "type") == "stripe" &&
+			(newest == nil || str(e.json(), "start") >= str(newest.json(), "start")) {
 			newest = e
 		}
 	}
@@ -129,7 +129,7 @@ func (tx *Tx) applySchedules(sub string, wanted []ScheduleEntry, recreate bool) 
 	}
 	today := day(stamp(tx.now))
 	for _, e := range tx.s.store.find(key{"related", sub}) {
-		if e.recordType != TypeSchedule || str(e.json, "status") == "cancelled" {
+		if e.recordType != TypeSchedule || str(e.json(), "status") == "cancelled" {
 			continue
 		}
 		same := slices.IndexFunc(missing, func(w ScheduleEntry) bool { return w.is(e) })
@@ -137,7 +137,7 @@ func (tx *Tx) applySchedules(sub string, wanted []ScheduleEntry, recreate bool) 
 			missing = slices.Delete(missing, same, same+1)
 			continue
 		}
-		on := day(obj(e.json, "data")["date"])
+		on := day(obj(e.json(), "data")["date"])
 		replaced := slices.ContainsFunc(missing, func(w ScheduleEntry) bool { return day(stamp(w.Date)) == on })
 		if on < today && !replaced {
 			continue
@@ -157,8 +157,8 @@ func (tx *Tx) applySchedules(sub string, wanted []ScheduleEntry, recreate bool) 
 
 // is reports whether a stored schedule already says what w says.
 func (w ScheduleEntry) is(e *entry) bool {
-	data := obj(e.json, "data")
-	return str(e.json, "status") == w.Status && day(data["date"]) == day(stamp(w.Date)) &&
+	data := obj(e.json(), "data")
+	return str(e.json(), "status") == w.Status && day(data["date"]) == day(stamp(w.Date)) &&
 		str(data, "amount") == FormatAmount(w.Amount, w.Currency) && str(data, "currency") == w.Currency &&
 		(w.InvoiceID == "" || str(data, "external_id") == "" || str(data, "external_id") == w.InvoiceID)
 }

@@ -111,7 +111,7 @@ func (s *Server) getTimeline(w http.ResponseWriter, r *http.Request) {
 		shown := []string{TypeEvent, TypePaymentMethod, TypeAddress, TypeOffer, TypeSchedule}
 		for _, other := range slices.Backward(st.find(by)) {
 			if slices.Contains(shown, other.recordType) {
-				items = append(items, cloneMap(other.json))
+				items = append(items, other.json())
 			}
 		}
 		return nil

@@ -115,10 +115,10 @@ func (tx *Tx) zuoraCustomer(account ZuoraAccount, sub *entry) string {
 	var customer string
 	identity := st.first(accountKey("zuora", account.ID))
 	if identity != nil {
-		customer = str(identity.json, "customer")
+		customer = str(identity.json(), "customer")
 	}
 	if st.entries[customer] == nil && sub != nil {
-		customer = str(sub.json, "customer")
+		customer = str(sub.json(), "customer")
 	}
 	if st.entries[customer] == nil {
 		customer, _ = tx.addCustomer(CustomerParams{
@@ -149,7 +149,7 @@ func (tx *Tx) applySalesforce(customer, crm string) {
 		return
 	}
 	for _, e := range tx.s.store.find(key{"customer", customer}) {
-		data := obj(e.json, "data")
+		data := obj(e.json(), "data")
 		if e.recordType == TypeIdentity && str(data, "service") == "salesforce" && str(data, "type") == "account" {
 			_ = tx.refresh(e.id, func(json map[string]any) { child(json, "data")["value"] = crm }) // it was just looked up
 			return
@@ -166,8 +166,8 @@ func (tx *Tx) applyAddress(customer, relationship string, a Address) error {
 	}
 	var newest *entry
 	for _, e := range tx.s.store.find(key{"customer", customer}) {
-		if e.recordType == TypeAddress && str(e.json, "relationship_type") == relationship &&
-			(newest == nil || str(e.json, "start") >= str(newest.json, "start")) {
+		if e.recordType == TypeAddress && str(e.json(), "relationship_type") == relationship &&
+			(newest == nil || str(e.json(), "start") >= str(newest.json(), "start")) {
 			newest = e
 		}
 	}
