@@ -12,6 +12,32 @@ const (
 	healthyLast = 0.85 // the share of a run of known length after which nothing new breaks
 )
 
+// Trouble is the share of calls, 0 to 1, that suffer each fault, for all three
+// vendors.
+type Trouble struct {
+	RateLimited float64 // 429, from Stripe without Retry-After
+	Internal    float64 // 500
+	Dropped     float64 // the connection ends before an answer
+	Locked      float64 // somebody else holds the record
+}
+
+// breakAll has every call suffer its share from now on.
+func (r *run) breakAll(t Trouble) {
+	for _, s := range []struct {
+		sim  *httpsim.Sim
+		lock string
+	}{{r.w.zuora.Sim, "lock"}, {r.w.stripe.Sim, "lock_timeout"}, {r.w.limio.Sim, "bad_gateway"}} {
+		for _, f := range []httpsim.Fault{
+			{Code: "rate_limit", Rate: t.RateLimited}, {Code: "internal", Rate: t.Internal},
+			{Drop: true, Rate: t.Dropped}, {Code: s.lock, Rate: t.Locked},
+		} {
+			if f.Rate > 0 { // no rate means every call
+				r.faults = append(r.faults, s.sim.Inject(f))
+			}
+		}
+	}
+}
+
 // trouble breaks something for a while, and comes back.
 func (r *run) trouble() (Step, error) {
 	if d := r.w.cfg.Duration; r.closing() || d > 0 && r.w.clock.Now().Sub(r.started) > time.Duration(float64(d)*healthyLast) {

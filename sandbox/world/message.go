@@ -31,6 +31,7 @@ type Produced struct {
 	Stripe int // messages on TopicStripe, poison included
 	Orders int // orders placed in the shop and in Salesforce
 	Poison int // messages that nobody can read or believe
+	Lost   int // webhooks that never arrived (Config.Lose)
 }
 
 // Messages is the number of messages on both topics.

@@ -15,7 +15,8 @@ import (
 // Run makes traffic until Config.Duration has passed or ctx ends, whichever is
 // first, and hands every message to emit, one after the other. Then it heals
 // all faults, finishes what is under way, makes observed records equal and
-// announces once more every record that changed; that takes some seconds,
+// announces once more every record that changed (unless Config.Unannounced
+// leaves that to be found); that takes some seconds,
 // whatever ctx says (about fifteen when Flap is under way, which is told once,
 // in runs of twenty seconds and more). It needs a running clock, and may be
 // called once. The error is emit's, or a fault
@@ -67,6 +68,7 @@ func (r *run) traffic(ctx context.Context) error {
 		})
 	}
 	r.later(billing, r.bill)
+	r.breakAll(r.w.cfg.Trouble)
 	if !r.w.cfg.NoFaults {
 		r.later(firstFault, r.trouble)
 	}
@@ -143,6 +145,9 @@ func (r *run) happen() error {
 // that are not poison are now and then repeated, at once or some time later,
 // and a burst may come in another order.
 func (r *run) play(s Step, upset bool) error {
+	if upset {
+		r.lose(&s)
+	}
 	if upset && len(s.Messages) > 1 && r.rnd.IntN(5) == 0 {
 		r.rnd.Shuffle(len(s.Messages), func(i, j int) { s.Messages[i], s.Messages[j] = s.Messages[j], s.Messages[i] })
 	}
@@ -160,6 +165,16 @@ func (r *run) play(s Step, upset bool) error {
 		r.later(s.After, s.Next)
 	}
 	return nil
+}
+
+// lose has the webhooks of a step never arrive, now and then.
+func (r *run) lose(s *Step) {
+	if r.w.cfg.Lose == 0 || r.rnd.Float64() >= r.w.cfg.Lose {
+		return
+	}
+	before := len(s.Messages)
+	s.Messages = slices.DeleteFunc(slices.Clone(s.Messages), func(m Message) bool { return m.Topic == TopicStripe })
+	r.made.Lost += before - len(s.Messages)
 }
 
 func (r *run) send(m Message) error {
@@ -208,6 +223,7 @@ func (r *run) bill() (Step, error) {
 		}
 	}
 	step := Step{Messages: r.w.webhooks("")}
+	r.lose(&step)
 	if !r.closing() {
 		step.After, step.Next = billing, r.bill
 	}
@@ -229,6 +245,9 @@ func (r *run) close() error {
 	}
 	if err := r.equalise(); err != nil {
 		return err
+	}
+	if r.w.cfg.Unannounced {
+		return nil
 	}
 	step, err := r.announcements()
 	if err != nil {

@@ -46,6 +46,14 @@ type Config struct {
 	// NoFaults leaves the simulators healthy during Run, apart from the account
 	// that Zuora refuses to show.
 	NoFaults bool
+	// Trouble breaks every simulator all the time until the traffic is over,
+	// beside what happens without NoFaults.
+	Trouble Trouble
+	// Lose is the share of changes in Stripe, 0 to 1, of which no webhook arrives.
+	Lose float64
+	// Unannounced leaves it to the program under test to find what nothing
+	// announced: without it Run ends by pointing at every record that changed.
+	Unannounced bool
 	// Settle is the settling time that the program under test is configured
 	// with. Default 3s.
 	Settle time.Duration
