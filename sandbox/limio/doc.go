@@ -33,6 +33,10 @@
 //   - An order that cannot be carried out (the subscription has ended) answers
 //     200 and ends in orderState "failed", with a process event of status
 //     "failed" whose criticalPluginErrors say why.
+//   - Equal external ids of orders, and equal references of subscription
+//     records, are taken again and again.
+//   - A subscription record that was made by the objects API belongs to the
+//     owner of its customer, if it has one, and to nobody else.
 //   - Order kinds with an effect: new, change_offer, add_offer,
 //     cancel_subscription, change_payment, change_address, renew and
 //     update_subscription. The kinds add_charge, gift_refund, pay_invoice and

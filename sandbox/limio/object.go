@@ -59,7 +59,7 @@ type kind struct {
 }
 
 var kinds = []kind{
-	{TypeSubscription, "sub-", false},
+	{TypeSubscription, "sub-", true},
 	{TypeOffer, "subscription_offer-", true},
 	{TypeSchedule, "schedule-", true},
 	{TypeCustomer, "cus-", false},

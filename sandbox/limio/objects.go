@@ -81,7 +81,8 @@ func (s *Server) deleteObject(w http.ResponseWriter, r *http.Request) {
 }
 
 // relatedTypes are the record types that /related answers, by the record type
-// it is asked of (assumptions 2 and 3). Others answer whatever is related.
+// it is asked of (assumptions 2 and 3). An order answers its events (assumption
+// 19), others whatever is related.
 var relatedTypes = map[string][]string{
 	TypeCustomer:     {TypeSubscription, TypeIdentity, TypePaymentMethod, TypeAddress},
 	TypeSubscription: {TypeOffer, TypeSchedule, TypePaymentMethod, TypeAddress, TypeOrder},
@@ -95,13 +96,25 @@ func (s *Server) relatedObjects(w http.ResponseWriter, r *http.Request) {
 		}
 		types, listed := relatedTypes[e.recordType]
 		items := []any{}
-		for _, other := range tx.s.store.find(by) {
+		found := tx.s.store.find(by)
+		if e.recordType == TypeOrder {
+			found = tx.s.store.eventsOf(e.id)
+		}
+		for _, other := range found {
 			if !listed || slices.Contains(types, other.recordType) {
 				items = append(items, other.json())
 			}
 		}
 		return map[string]any{"items": items}, nil
 	})
+}
+
+// eventsOf returns the events of an order, each before its process events.
+func (st *store) eventsOf(order string) (found []*entry) {
+	for _, e := range st.find(key{"order", order}) {
+		found = append(append(found, e), st.find(key{"event", e.id})...)
+	}
+	return found
 }
 
 // putObject is the partial update of assumption 6.
@@ -162,6 +175,9 @@ func (s *Server) postObject(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = checkPost(body)
 	}
+	if err == nil && k.recordType == TypeSubscription {
+		err = checkSubscription(body)
+	}
 	if err != nil {
 		s.answer(w, nil, err)
 		return
@@ -172,6 +188,10 @@ func (s *Server) postObject(w http.ResponseWriter, r *http.Request) {
 			if id := str(body, name); id != "" && tx.s.store.entries[id] == nil {
 				return refuse(http.StatusBadRequest, "%s: there is no %s", name, id)
 			}
+		}
+		if k.recordType == TypeSubscription {
+			body["owner"] = tx.ownerOf(str(body, "customer"), str(body, "owner"))
+			body = compact(body)
 		}
 		stored, err = tx.Insert(Object{RecordType: k.recordType, JSON: body})
 		return err
@@ -186,6 +206,15 @@ func checkPost(body map[string]any) error {
 		return err
 	}
 	return checkValues(body, postTexts)
+}
+
+// checkSubscription says what a subscription record takes more than others
+// (assumption 18). A second one with the same reference is taken, too.
+func checkSubscription(body map[string]any) error {
+	if str(body, "reference") == "" || str(body, "related") != "" {
+		return refuse(http.StatusBadRequest, "a subscription needs a reference, and is related to nothing")
+	}
+	return nil
 }
 
 // listObjects answers a page of summaries.

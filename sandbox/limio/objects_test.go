@@ -1,6 +1,7 @@
 package limio_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/url"
@@ -306,5 +307,35 @@ func TestConcurrentUse(t *testing.T) {
 	equal(t, "writes", len(w.Writes()), 160)
 	for i := range 8 {
 		equal(t, "last", w.mustGet(sub).At(fmt.Sprintf("data.n%d", i)), any(9.0))
+	}
+}
+
+// A subscription record is stored as it was sent, as often as it was sent.
+func TestSubscriptionRecordsAreCreated(t *testing.T) {
+	w := newWorld(t, limio.Config{Stripe: func(_ context.Context, _, stripeID string) (limio.StripeSubscription, error) {
+		if stripeID != "sub_1" {
+			return limio.StripeSubscription{}, limio.ErrUnknown
+		}
+		return limio.StripeSubscription{Status: "canceled"}, nil
+	}})
+	cus, owner := w.AddCustomer(limio.CustomerParams{Name: "Ann"})
+	body := func(more string) string {
+		return `{"name":"sub_1","reference":"sub_1","status":"active","data":{"attributes":{"external":true},"stripe":{"subscription_id":"sub_1"}}` + more + `}`
+	}
+	one := w.do("POST", "/api/objects/limio/subscriptions", body(`,"customer":"`+cus+`"`))
+	equal(t, "owner", one.Text("owner"), owner)
+	equal(t, "link", one.Text("data.stripe.subscription_id"), "sub_1")
+	two := w.do("POST", "/api/objects/limio/subscriptions", body(""))
+	equal(t, "nobody's", two.Text("owner"), "")
+	if one.Text("id") == two.Text("id") || !strings.HasPrefix(two.Text("id"), "sub-") {
+		t.Errorf("ids %s and %s", one.Text("id"), two.Text("id"))
+	}
+	for _, item := range w.do("GET", "/api/objects/limio/subscriptions", "").items() {
+		equal(t, "reference", item.Text("reference"), "sub_1")
+	}
+	w.do("POST", "/api/plugins/stripe/sync/subscription/"+one.Text("id"), "")
+	equal(t, "synced", w.mustGet(one.Text("id")).Text("status"), "cancelled")
+	for _, bad := range []string{`{"data":{}}`, `{"reference":"x"}`, body(`,"related":"` + one.Text("id") + `"`), body(`,"customer":"cus-0"`)} {
+		w.refused(400, "POST", "/api/objects/limio/subscriptions", bad)
 	}
 }

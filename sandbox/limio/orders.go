@@ -1,6 +1,7 @@
 package limio
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -191,12 +192,14 @@ func (tx *Tx) process(queued pendingOrder, apply func(tx *Tx, sub string) error)
 		number: str(order, "subscriptionReference"), owner: str(order, "owner"),
 	}
 	typ := str(order, "order_type")
-	var failure error
-	if sub := tx.s.store.entries[p.sub]; typ != "new" && sub == nil {
+	failure := tx.doom()
+	switch do := orderTypes[typ]; {
+	case failure != nil:
+	case typ != "new" && tx.s.store.entries[p.sub] == nil:
 		failure = refuse(http.StatusNotFound, "subscription %s is gone", p.sub)
-	} else if apply != nil {
+	case apply != nil:
 		failure = apply(tx, p.sub)
-	} else if do := orderTypes[typ]; do != nil {
+	case do != nil:
 		failure = do(tx, p)
 	}
 	_, err := tx.Update(p.id, func(json map[string]any) {
@@ -210,6 +213,35 @@ func (tx *Tx) process(queued pendingOrder, apply func(tx *Tx, sub string) error)
 	})
 	tx.addProcessEvent(queued.event, p.sub, "order-"+typ, "Order complete", failure)
 	return err
+}
+
+// doom returns how the order at hand must fail, or nil.
+func (tx *Tx) doom() error {
+	if len(tx.s.doomed) == 0 {
+		return nil
+	}
+	failure := tx.s.doomed[0]
+	tx.s.doomed = tx.s.doomed[1:]
+	return failure
+}
+
+// FailOrders makes the next n orders that are carried out fail with a message:
+// a critical plugin of theirs does not pass. They are stored, have nothing done
+// for them, and are answered with 200.
+func (s *Server) FailOrders(n int, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range n {
+		s.doomed = append(s.doomed, errors.New(message))
+	}
+}
+
+// OrdersByExternalID returns the orders with an external id, oldest first:
+// Limio notices none of them for being the second.
+func (s *Server) OrdersByExternalID(id string) []Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return objects(s.store.find(key{"external_id", id}))
 }
 
 // ProcessOrders carries out every queued order, oldest first, and returns how

@@ -252,3 +252,25 @@ func TestIdentities(t *testing.T) {
 	w.refused(404, "POST", "/api/objects/owner_change", `{"sourceId":"id-0","destinationId":"`+other+`"}`)
 	w.refused(400, "POST", "/api/objects/owner_change", `{"sourceId":"`+other+`"}`)
 }
+
+// An order that fails is answered with 200 like any other, and its events say
+// why.
+func TestOrdersFail(t *testing.T) {
+	w := newWorld(t, catalog())
+	w.FailOrders(1, "the card was declined")
+	at := strings.Replace(newOrder, "{", `{"process_immediately":true,`, 1)
+	out := w.do("POST", "/api/order", at)
+	equal(t, "status", out.Text("status"), "failed")
+	equal(t, "subscriptions", w.Count(limio.TypeSubscription), 0)
+	equal(t, "complete", w.do("POST", "/api/order", at).Text("status"), "complete")
+
+	equal(t, "orders", len(w.OrdersByExternalID("X-1")), 2)
+	equal(t, "none", len(w.OrdersByExternalID("X-2")), 0)
+	for i, order := range w.OrdersByExternalID("X-1") {
+		events := w.do("GET", "/api/objects/limio/orders/"+order.ID+"/related", "").items()
+		equal(t, "events", len(events), 2)
+		equal(t, "event", events[0].Text("record_type"), "event")
+		equal(t, "process event", events[1].Text("record_type"), "process_event")
+		equal(t, "errors", len(events[1].At("criticalPluginErrors").([]any)), 1-i)
+	}
+}

@@ -17,7 +17,7 @@ import (
 // fill returns a Limio with n subscriptions, ten to a customer.
 func fill(tb testing.TB, n int) *limio.Server {
 	tb.Helper()
-	s := limio.New(limio.Config{Clock: httpsim.FrozenClock(start), Seed: 7})
+	s := limio.New(limio.Config{Clock: httpsim.FrozenClock(start), Seed: 7, KeepWrites: -1})
 	customer := ""
 	for i := range n {
 		if i%10 == 0 {
@@ -79,4 +79,55 @@ func BenchmarkListPage(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(mem.HeapAlloc>>20), "MB-of-150k")
+}
+
+// Of a crowd, every object is on exactly one page, whatever comes and goes.
+func TestCursorsStayGoodWhileObjectsComeAndGo(t *testing.T) {
+	w := newWorld(t, limio.Config{KeepWrites: -1})
+	ids := make([]string, 1050)
+	for i := range ids {
+		ids[i] = w.AddSubscription(limio.SubscriptionParams{Number: fmt.Sprint(i)})
+	}
+	seen := map[string]int{}
+	for page, next := 0, ""; page == 0 || next != ""; page++ {
+		path := "/api/objects/limio/subscriptions?limit=100"
+		if page > 0 {
+			path += "&queryMore=" + url.QueryEscape(next)
+		}
+		a := w.do("GET", path, "")
+		for _, item := range a.items() {
+			seen[item.Text("id")]++
+		}
+		next = a.Text("queryMore")
+		if page == 3 { // one that was listed goes, one comes, and one changes
+			if err := w.Remove(limio.ByStaff, ids[350]); err != nil {
+				t.Fatal(err)
+			}
+			w.AddSubscription(limio.SubscriptionParams{Number: "late"})
+			if err := w.UpdateAs(limio.ByStaff, ids[500], func(o map[string]any) { o["status"] = "cancelled" }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, id := range ids {
+		equal(t, id, seen[id], 1)
+	}
+	equal(t, "with the late one", len(seen), len(ids)+1)
+}
+
+func TestWritesThatAreOnlyCounted(t *testing.T) {
+	none, bare := limio.New(limio.Config{KeepWrites: -1}), limio.New(limio.Config{ForgetChanges: true})
+	for _, s := range []*limio.Server{none, bare} {
+		sub := s.AddSubscription(limio.SubscriptionParams{Name: "Team"})
+		before := s.WriteCount()
+		if err := s.UpdateAs(limio.ByStaff, sub, func(o map[string]any) { o["status"] = "cancelled" }); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "writes", s.WriteCount()-before, 1)
+	}
+	equal(t, "kept", len(none.Writes()), 0)
+	log := bare.Writes()
+	equal(t, "kept", len(log), 2)
+	equal(t, "changes", len(log[1].Changed), 0)
+	equal(t, "noop", log[1].Noop, false)
 }

@@ -51,8 +51,10 @@ type Config struct {
 	// ErrorStyle is how error bodies look; see SetErrorStyle.
 	ErrorStyle ErrorStyle
 	// KeepWrites bounds the write log; the oldest entries go first. Zero is
-	// 500,000.
+	// 500,000, and below zero nothing is kept: WriteCount counts all the same.
 	KeepWrites int
+	// ForgetChanges leaves Write.Changed empty, for crowds of objects.
+	ForgetChanges bool
 }
 
 // CatalogOffer is an offer that may be ordered.
@@ -74,6 +76,7 @@ type Server struct {
 	rnd    *rand.Rand
 	store  store
 	orders []pendingOrder
+	doomed []error // how the next orders that are carried out will fail
 	style  ErrorStyle
 	errors int // counts error bodies, for ErrorRotate
 	epoch  int // tokens of another epoch are revoked
@@ -102,7 +105,7 @@ func New(cfg Config) *Server {
 		cfg:   cfg,
 		key:   sha256.Sum256(fmt.Appendf(nil, "limio token key %d", cfg.Seed)),
 		rnd:   rand.New(rand.NewPCG(cfg.Seed, cfg.Seed^0x6c696d696f)),
-		store: newStore(cfg.KeepWrites),
+		store: newStore(cfg.KeepWrites, cfg.ForgetChanges),
 		style: cfg.ErrorStyle,
 	}
 	s.Render = s.renderFault

@@ -34,10 +34,10 @@ func (e *entry) object() Object { return Object{e.id, e.recordType, e.json()} }
 // key is something that objects are found by, such as their customer.
 type key struct{ by, value string }
 
-func newStore(keepWrites int) store {
+func newStore(keepWrites int, forget bool) store {
 	return store{
 		entries: map[string]*entry{}, byType: map[string][]*entry{}, index: map[key][]*entry{},
-		log: writeLog{keep: keepWrites},
+		log: writeLog{keep: keepWrites, forget: forget},
 	}
 }
 
@@ -73,6 +73,12 @@ func keysOf(id, recordType string, json map[string]any) []key {
 		add("number", str(json, "name"))
 	case TypeCustomer:
 		add("email", str(data, "email"))
+	case TypeOrder:
+		add("external_id", str(json, "external_id"))
+	case TypeEvent:
+		add("order", str(obj(data, "event"), "id"))
+	case TypeProcessEvent:
+		add("event", str(json, "event"))
 	case TypeIdentity:
 		if token := obj(data, "id_token"); token != nil {
 			keys = append(keys, externalKey(str(token, "iss"), str(token, "sub")))

@@ -28,7 +28,8 @@ type Write struct {
 	RecordType string
 
 	// Changed are the changed values by path, without created and updated.
-	// It is empty for objects that a builder made.
+	// It is empty for objects that a builder made, and with
+	// Config.ForgetChanges.
 	Changed []FieldChange
 	// Noop says that an update changed nothing.
 	Noop bool
@@ -44,6 +45,7 @@ type FieldChange struct {
 // writeLog keeps the most recent writes.
 type writeLog struct {
 	keep   int
+	forget bool // what was changed
 	seq    int
 	writes []Write
 }
@@ -51,6 +53,12 @@ type writeLog struct {
 func (l *writeLog) add(w Write) {
 	l.seq++
 	w.Seq = l.seq
+	if l.forget {
+		w.Changed = nil
+	}
+	if l.keep < 1 {
+		return
+	}
 	if len(l.writes) >= l.keep {
 		l.writes = slices.Clone(l.writes[(l.keep+1)/2:])
 	}
@@ -72,6 +80,14 @@ func (s *Server) WritesSince(seq int) []Write {
 		out[i].Changed = slices.Clone(out[i].Changed)
 	}
 	return out
+}
+
+// WriteCount returns how many writes there were, the Seq of the last one; those
+// that the log does not hold any more count.
+func (s *Server) WriteCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.store.log.seq
 }
 
 // ResetWrites empties the write log. Seq goes on.
