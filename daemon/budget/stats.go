@@ -1,0 +1,50 @@
+package budget
+
+import "time"
+
+// Stats is a budget at one moment.
+type Stats struct {
+	Service   string
+	PerSecond float64 // of the fleet; 0: no limit
+	Share     float64 // of this process, 0 to 1
+	Limit     float64 // calls a second of this process when nothing is wrong; 0: no limit
+	Rate      float64 // calls a second that it may make now; 0: no limit
+
+	InFlight    int
+	MaxInFlight int
+	Waiting     map[Lane]int // all lanes are in it; calls for a token count as Login
+
+	Breaker State
+	// AwayUntil is when the next call is worth making; zero when it is now.
+	AwayUntil time.Time
+
+	// Since the start.
+	Calls      uint64 // admitted
+	Throttled  uint64 // answered that a limit was reached
+	Locked     uint64 // answered that somebody else holds the object
+	Failed     uint64 // not answered, or by a vendor in trouble
+	TurnedAway uint64 // failed in Enter, without being sent
+}
+
+// Stats returns how things stand.
+func (b *Budget) Stats() Stats {
+	b.mu.Lock()
+	defer b.unlock()
+	now := b.cfg.Now()
+	s := Stats{
+		Service: b.cfg.Service, PerSecond: b.cfg.PerSecond, Share: b.limit.share, Limit: b.limit.full(), Rate: b.limit.rate(now),
+		InFlight: b.flying, MaxInFlight: b.cfg.MaxInFlight, Waiting: map[Lane]int{}, Breaker: b.breaker.state,
+		Calls: b.totals.calls, Throttled: b.totals.throttled, Locked: b.totals.locked, Failed: b.totals.failed,
+		TurnedAway: b.totals.turnedAway,
+	}
+	for _, lane := range Lanes() {
+		s.Waiting[lane] = b.queues[1+int(lane)].Len()
+	}
+	s.Waiting[Login] += b.queues[0].Len()
+	for _, until := range []time.Time{b.pace.held, b.breaker.until} {
+		if until.After(now) && until.After(s.AwayUntil) {
+			s.AwayUntil = until
+		}
+	}
+	return s
+}
