@@ -38,6 +38,8 @@ type Config struct {
 	// patterns of path.Match over the written key; ObserveAll means all.
 	Observe    []string
 	ObserveAll bool
+	// Delegate has Limio's own sync make records true instead of writing them.
+	Delegate bool
 	// Scope says which records are taken care of. It is asked once for every job,
 	// since it may be replaced. Nil, or a nil answer: all of them.
 	Scope func() *Scope
@@ -51,13 +53,6 @@ type Config struct {
 	Instance     string
 	Build        string
 	Now          func() time.Time
-}
-
-func (c Config) scope() *Scope {
-	if c.Scope == nil {
-		return nil
-	}
-	return c.Scope()
 }
 
 // Engine turns jobs into events. It keeps no state of its own.
@@ -83,6 +78,8 @@ type Verdict struct {
 // event could not be made durable. Then nothing may be committed.
 func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 	var calls callout.Log
+	before := j.Memory
+	j.Memory = before.In(e.cfg.memoryMode())
 	s := &sync{Engine: e, job: j, scope: e.cfg.scope(), start: e.cfg.Now(), memory: j.Memory, changes: slices.Clone(j.Before)}
 	s.memory.Subscriptions = maps.Clone(j.Memory.Subscriptions)
 	err := s.run(callout.Into(ctx, &calls))
@@ -92,7 +89,7 @@ func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 	s.conclude(err)
 	s.verdict.Event = s.event(event.Done, calls.Calls())
 	s.verdict.Changes = s.changes
-	s.verdict.Memory, s.verdict.Remember = s.memory, !s.memory.equal(j.Memory)
+	s.verdict.Memory, s.verdict.Remember = s.memory, !s.memory.equal(before)
 	if err := s.verdict.Event.Identify(); err != nil {
 		return Verdict{}, err
 	}
@@ -165,27 +162,27 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 		}
 		s.memory.Customer = s.have.Customer
 		s.memory.Subscriptions = s.have.Subscriptions
-		writes := r.Diff(s.want, s.have, s.cfg.Now())
-		if len(writes) == 0 {
-			s.converged()
+		p := s.planned(r.Diff(s.want, s.have, s.cfg.Now()))
+		if len(p.wishes) == 0 {
+			s.converged(p.note())
 			return nil
 		}
 		if round == 1 {
-			if s.notMigrated(writes) {
+			if s.notMigrated(p.wishes) {
 				return skip(event.ReasonUnknownAccount, "Limio does not know this customer yet; it is imported when the customer logs in (or by sweeps.import: true)")
 			}
-			if halt, err := s.guard(ctx, r, writes); halt || err != nil {
+			if halt, err := s.guard(ctx, r, p.wishes); halt || err != nil {
 				return err
 			}
-		} else if !s.mayGoOn(round, writes) {
+		} else if !s.mayGoOn(round, p.wishes) {
 			s.memory.Converged = ""
-			s.end(event.Failed, event.ReasonNotConverged, leftover(writes))
+			s.end(event.Failed, event.ReasonNotConverged, leftover(p.wishes))
 			return nil
 		}
-		if err := s.apply(ctx, writes); err != nil {
+		if err := s.apply(ctx, p); err != nil {
 			return err
 		}
-		if imports(writes) {
+		if s.cfg.Delegate || imports(p.asks) {
 			// Limio has read the billing system by itself, later than we did: what
 			// we read before may be older than what it now holds.
 			if s.want, err = r.Want(ctx, s.request()); err != nil {
@@ -193,26 +190,6 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 			}
 		}
 	}
-}
-
-// inScope returns a *Nothing for a record that is out of scope: by its key, as
-// long as nothing was read, else by what the billing side says of it. Such a
-// record is not remembered as skipped, so that it is looked at as soon as the
-// scope has grown.
-func (s *sync) inScope(read *Source) error {
-	var v ScopeVerdict
-	if read == nil {
-		s.memory.Scope = cmp.Or(s.job.scope(), s.memory.Scope)
-		v = s.scope.Key(s.job.Key, s.memory.Scope)
-	} else {
-		read.Claim = s.memory.Scope
-		v = s.scope.Source(*read)
-	}
-	if !v.Out {
-		return nil
-	}
-	s.want.Mark = ""
-	return skip(event.ReasonOutOfScope, v.Note)
 }
 
 // mustLook reports whether Limio has to be read although the wanted state is the
@@ -247,18 +224,18 @@ func (s *sync) mayGoOn(round int, writes []record.Write) bool {
 	return round < maxRounds && s.created() && !imports(writes)
 }
 
-func (s *sync) converged() {
+func (s *sync) converged(note string) {
 	s.memory.Converged, s.memory.Updated, s.memory.Mark = s.want.Fingerprint, s.have.Updated, s.want.Mark
 	s.memory.Skipped = time.Time{}
 	s.memory.SettleUntil, s.memory.SettleOrigin, s.memory.FollowUp = time.Time{}, "", time.Time{}
 	switch {
 	case len(s.changes) == 0:
-		s.end(event.InSync, event.ReasonEqual, "")
+		s.end(event.InSync, event.ReasonEqual, note)
 		return
 	case s.created():
-		s.end(event.Applied, event.ReasonCreated, "")
+		s.end(event.Applied, event.ReasonCreated, note)
 	default:
-		s.end(event.Applied, event.ReasonDriftRepaired, "")
+		s.end(event.Applied, event.ReasonDriftRepaired, note)
 	}
 	s.memory = s.cfg.Guard.written(s.memory, s.want.Fingerprint, s.cfg.Now())
 }
@@ -303,8 +280,8 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 }
 
 // apply makes the plan durable, then writes it. Invariant 2 and 6.
-func (s *sync) apply(ctx context.Context, writes []record.Write) error {
-	planned := record.Changes(writes)
+func (s *sync) apply(ctx context.Context, p delegation) error {
+	planned := record.Changes(p.wishes)
 	s.add(planned)
 	ev := s.event(event.Planned, nil)
 	ev.Changes = s.mask(planned)
@@ -314,7 +291,7 @@ func (s *sync) apply(ctx context.Context, writes []record.Write) error {
 	if err := s.cfg.Events.Record(ctx, ev); err != nil {
 		return fault.As(fault.Stopped, fmt.Errorf("record the plan of %s: %w", s.job.Key, err))
 	}
-	for _, w := range writes {
+	for _, w := range p.asks {
 		if err := s.job.Fence(ctx); err != nil {
 			return fault.As(fault.Stopped, fmt.Errorf("before writing %s %s: %w", w.Type, w.ID, err))
 		}

@@ -21,7 +21,9 @@ type fakeLimio struct {
 	fail    map[record.Op]error // the next write of an op fails with it
 	deaf    bool                // writes are answered and not stored
 	next    int
-	onWrite func(record.Write) // before a write is carried out
+	onWrite func(record.Write)  // before a write is carried out
+	sync    func(record.Write)  // Limio's own sync
+	lose    map[record.Op]error // the answer to the next write of an op, after it was carried out
 }
 
 func (l *fakeLimio) id(prefix string) string {
@@ -41,7 +43,14 @@ func (l *fakeLimio) Apply(_ context.Context, w record.Write) (string, error) {
 	if l.deaf {
 		return w.ID, nil
 	}
+	if err := l.lose[w.Op]; err != nil {
+		delete(l.lose, w.Op)
+		return "", err
+	}
 	switch w.Op {
+	case record.OpDelegate:
+		l.sync(w)
+		return w.ID, nil
 	case record.OpImport:
 		return l.importSub(w.Ref), nil
 	case record.OpCreate:

@@ -113,6 +113,9 @@ type Memory struct {
 	Seq int64 `json:"seq"`
 	// Converged is the wanted state that Limio was last seen to hold.
 	Converged record.Fingerprint `json:"converged,omitempty"`
+	// Mode is the mode in which all of this was seen: "" for write, else
+	// ModeDelegate, which compares less.
+	Mode string `json:"mode,omitempty"`
 	// Updated is Limio's stamp at that time.
 	Updated string `json:"updated,omitempty"`
 	// Mark is what a list of the billing system showed of the record when it was

@@ -64,8 +64,11 @@ func Refs(triggers []event.Trigger) []event.Ref {
 }
 
 func (s *sync) mode() string {
-	if s.observes() {
+	switch {
+	case s.observes():
 		return "observe"
+	case s.cfg.Delegate:
+		return ModeDelegate
 	}
 	return "write"
 }

@@ -45,7 +45,7 @@ func (s *Subscriptions) schedules(w Want, h Have, now time.Time) []record.Write 
 
 // pair finds for each wanted payment the one that Limio has: by invoice id,
 // else one that is not cancelled on the same day in the same currency, with the
-// same amount before another amount. An upcoming payment has no invoice id
+// same amount before another amount and in the same state before another state. An upcoming payment has no invoice id
 // until it is due, and Limio's own entries never have one, so the day carries
 // the match.
 func pair(wants, haves []record.Object) (pairs map[int]record.Object, spare []record.Object) {
@@ -73,10 +73,17 @@ func pair(wants, haves []record.Object) (pairs map[int]record.Object, spare []re
 			record.Same(record.Date, want.Fields["data.date"], have.Fields["data.date"]) &&
 			record.Same(record.Exact, want.Fields["data.currency"], have.Fields["data.currency"])
 	}
-	take(func(want, have record.Object) bool { return invoice(want) != "" && invoice(want) == invoice(have) })
+	paid := func(want, have record.Object) bool { return invoice(want) != "" && invoice(want) == invoice(have) }
+	// Limio's own sync may have cancelled an entry and made it anew.
 	take(func(want, have record.Object) bool {
-		return sameDay(want, have) && record.Same(record.Amount, want.Fields["data.amount"], have.Fields["data.amount"])
+		return paid(want, have) && have.Fields["status"].String() != string(record.ScheduleCancelled)
 	})
+	take(paid)
+	same := func(want, have record.Object) bool {
+		return sameDay(want, have) && record.Same(record.Amount, want.Fields["data.amount"], have.Fields["data.amount"])
+	}
+	take(func(want, have record.Object) bool { return same(want, have) && want.Fields["status"] == have.Fields["status"] })
+	take(same)
 	take(sameDay)
 	for j, have := range haves {
 		if !used[j] {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hotsync/event"
 	"hotsync/record"
 )
 
@@ -224,6 +226,33 @@ func (s *Scope) Source(src Source) ScopeVerdict {
 		return v
 	}
 	return s.drawn(src.Key)
+}
+
+// inScope returns a *Nothing for a record that is out of scope: by its key, as
+// long as nothing was read, else by what the billing side says of it. Such a
+// record is not remembered as skipped, so that it is looked at as soon as the
+// scope has grown.
+func (s *sync) inScope(read *Source) error {
+	var v ScopeVerdict
+	if read == nil {
+		s.memory.Scope = cmp.Or(s.job.scope(), s.memory.Scope)
+		v = s.scope.Key(s.job.Key, s.memory.Scope)
+	} else {
+		read.Claim = s.memory.Scope
+		v = s.scope.Source(*read)
+	}
+	if !v.Out {
+		return nil
+	}
+	s.want.Mark = ""
+	return skip(event.ReasonOutOfScope, v.Note)
+}
+
+func (c Config) scope() *Scope {
+	if c.Scope == nil {
+		return nil
+	}
+	return c.Scope()
 }
 
 // answer says whether a rule is met, as far as is known.
