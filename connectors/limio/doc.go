@@ -15,7 +15,13 @@
 //	c.CustomerByAccount(ctx, zuoraAccountID)      (record.Object, error): 1 call
 //	c.Customer(ctx, id)                           ([]record.Object, error): itself first, then related; 2 calls
 //	c.Related(ctx, subscriptionID)                ([]record.Object, error): 1 call
+//	c.List(ctx, type, cursor)                     ([]record.Object, next string, error): a page of 100 summaries; 1 call
 //	c.Apply(ctx, write)                           (id string, error): 1 call
+//	c.SendOrder(ctx, externalID, order)           (record.PlacedOrder, error): what Apply does for an order; 1 call
+//	c.Order(ctx, id)                              (record.PlacedOrder, error): what became of it; 2 calls
+//	c.OrderByExternalID(ctx, externalID, since)   (record.PlacedOrder, found bool, error): reads the list of orders
+//	c.SubscriptionOfOrder(ctx, placed)            (sub-… string, error): 0 or 1 call
+//	c.SubscriptionByReference(ctx, reference)     (record.Object, found bool, error): reads the list of subscriptions
 //	c.Ping(ctx)                                   error: nil when a token can be had
 //
 // # Objects

@@ -77,7 +77,7 @@ func orderBody(externalID string, o record.NewOrder) map[string]any {
 		items[i] = map[string]any{"offer": filled(map[string]string{"id": item.Offer, "version": item.Version}), "quantity": item.Quantity}
 	}
 	payment := map[string]any{"type": o.Payment}
-	if o.Method != nil {
+	if o.Method != nil && (o.Payment == "stripe" || o.Payment == "zuora") {
 		payment[o.Payment] = map[string]any{"result": methodResult(o.Payment, *o.Method)}
 	}
 	b := o.Buyer
