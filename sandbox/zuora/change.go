@@ -188,6 +188,7 @@ func (s *Server) store(old *Subscription, sub Subscription, order Order, action 
 		prior := *old
 		prior.LatestVersion, prior.UpdatedAt = false, now
 		s.versions[sub.Number][len(s.versions[sub.Number])-1] = &prior
+		s.recents["Subscription"].note(prior.ID, now)
 	}
 	for i := range sub.RatePlans {
 		s.renumber(&sub, &sub.RatePlans[i], now)
@@ -195,6 +196,7 @@ func (s *Server) store(old *Subscription, sub Subscription, order Order, action 
 	s.note("Subscription", sub.CustomFields)
 	s.versions[sub.Number] = append(s.versions[sub.Number], &sub)
 	s.numberOfSubID[sub.ID] = sub.Number
+	s.recents["Subscription"].note(sub.ID, now)
 	s.record(&sub, order, action, now)
 	s.announce(EventOrderProcessed, sub.AccountID, sub.Number)
 	return sub.clone(), nil

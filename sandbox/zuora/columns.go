@@ -9,7 +9,7 @@ func describeAccount() *object {
 	return &object{
 		name: "Account", label: "account", zero: &Account{BillTo: &Contact{}},
 		filterable: set("id", "accountnumber", "crmid", "status", "updateddate", "createddate", "name", "currency",
-			"defaultpaymentmethodid", "billtoid", "soldtoid", "shiptoid", "parentid", "balance", "batch"),
+			"defaultpaymentmethodid", "billtoid", "soldtoid", "shiptoid", "parentid", "balance", "batch", "lastinvoicedate"),
 		fields: columns[Account](
 			"id", func(a *Account) any { return a.ID },
 			"accountNumber", func(a *Account) any { return a.Number },
@@ -39,6 +39,7 @@ func describeAccount() *object {
 				return a.ShipTo.ID
 			},
 			"balance", func(a *Account) any { return decimal(a.Balance, a.Currency) },
+			"lastInvoiceDate", func(a *Account) any { return null(a.LastInvoiceDate) },
 			"totalInvoiceBalance", func(a *Account) any { return decimal(a.Balance, a.Currency) },
 			"createdDate", func(a *Account) any { return a.CreatedAt },
 			"updatedDate", func(a *Account) any { return a.UpdatedAt },
@@ -49,12 +50,8 @@ func describeAccount() *object {
 				each(s.accounts[id])
 			}
 		},
-		byKey: func(s *Server, key string) any {
-			if a := s.account(key); a != nil {
-				return a
-			}
-			return nil
-		},
+		byKey: func(s *Server, key string) any { return found(s.account(key)) },
+		find:  func(s *Server, id string) any { return found(s.accounts[id]) },
 	}
 }
 
@@ -100,14 +97,8 @@ func describeContact() *object {
 		custom:    func(r any) map[string]any { return r.(*Contact).CustomFields },
 		rows:      all,
 		byAccount: of,
-		byKey: func(s *Server, key string) (found any) {
-			all(s, func(c any) {
-				if c.(*Contact).ID == key {
-					found = c
-				}
-			})
-			return found
-		},
+		byKey:     func(s *Server, key string) any { return found(s.contacts[key]) },
+		find:      func(s *Server, id string) any { return found(s.contacts[id]) },
 	}
 }
 
@@ -154,12 +145,8 @@ func describeMethod() *object {
 			}
 		},
 		byAccount: of,
-		byKey: func(s *Server, key string) any {
-			if p := s.methods[key]; p != nil {
-				return p
-			}
-			return nil
-		},
+		byKey:     func(s *Server, key string) any { return found(s.methods[key]) },
+		find:      func(s *Server, id string) any { return found(s.methods[id]) },
 	}
 }
 
@@ -217,10 +204,11 @@ func (s *Server) describeSubscription() *object {
 			if sub := s.latest(key); sub != nil {
 				return sub
 			}
-			for _, v := range s.versions[s.numberOfSubID[key]] {
-				if v.ID == key {
-					return v
-				}
+			return found(s.version(key))
+		},
+		find: func(s *Server, id string) any {
+			if v := s.version(id); v != nil && (v.LatestVersion || !s.cfg.SingleVersioned) {
+				return v
 			}
 			return nil
 		},

@@ -5,7 +5,7 @@
 // every subscription version, card numbers that are null.
 //
 // The state is made and changed from Go (AddAccount, AddSubscription,
-// ChangeSubscription and so on) and read over HTTP. Server is an http.Handler
+// ChangeSubscription, Bill and so on) and read over HTTP. Server is an http.Handler
 // and embeds httpsim.Sim, so faults are injected and calls are counted there.
 // All of it is safe for concurrent use.
 //
@@ -27,7 +27,8 @@
 // case. Expanded lists are capped per parent, newest update first. Malformed
 // ZOQL is HTTP 400 in v1 shape; an unknown ZOQL object or field, a bad batch
 // size and an expired locator are HTTP 200 in the shape of the Actions. An
-// expired token is HTTP 401 whatever the version.
+// expired token is HTTP 401 whatever the version. A bill run moves no update
+// time but sets an account's lastInvoiceDate.
 //
 // # Left out
 //
@@ -35,7 +36,8 @@
 // taxes, the product catalogue, ramps, charge segments beyond the first
 // (charge-detail is accepted and ignored), Data Query, AQuA, the notification
 // history, multi-entity and multi-org headers, idempotency keys (nothing here
-// is written), and the hour and day rate limits. Billing previews know
-// recurring charges that are billed in advance, and no tax. Callouts know Basic
-// authentication only.
+// is written), and the hour and day rate limits. Billing previews know one-time
+// charges and recurring ones that are billed in advance from their start day,
+// with a tax of so many percent; bill runs (Bill) leave no invoice to read.
+// Callouts know Basic authentication only.
 package zuora

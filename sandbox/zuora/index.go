@@ -38,36 +38,48 @@ func (x index) move(id string, old, now map[string]any) {
 	}
 }
 
-// candidates visits every record that may pass the filters: those that an index
-// has for an EQ, and else all.
-func (s *Server) candidates(o *object, filters []string, each func(any)) {
+// named visits the records that an index has for an EQ or IN among the filters,
+// which may be more than pass. It reports whether there is such a filter.
+func (s *Server) named(o *object, filters []string, each func(any)) bool {
 	for _, f := range filters {
 		head, value, _ := strings.Cut(f, ":")
 		name, op, _ := strings.Cut(strings.ToLower(head), ".")
-		if op != "eq" || value == filterNull || value == filterEmpty {
+		values := []string{value}
+		switch {
+		case value == filterNull || value == filterEmpty:
+			continue
+		case op == "in": // filters() has seen to the brackets
+			values = strings.Split(strings.Trim(value, "[]"), ",")
+		case op != "eq":
 			continue
 		}
+		var visit func(id string)
 		switch {
 		case o.byAccount != nil && name == "accountid":
-			for _, id := range s.idsWith("id", value) {
-				o.byAccount(s, id, each)
-			}
-			return
+			name, visit = "id", func(id string) { o.byAccount(s, id, each) }
 		case o.name == "Account" && (name == "id" || name == "accountnumber" || s.textOnly(name)):
-			for _, id := range s.idsWith(name, value) {
-				each(s.accounts[id])
-			}
-			return
+			visit = func(id string) { each(s.accounts[id]) }
 		case o.name == "Subscription" && name == "name":
-			for _, number := range s.idsWith("name", value) {
+			visit = func(number string) {
 				for _, v := range s.visible(number) {
 					each(v)
 				}
 			}
-			return
+		default:
+			continue
 		}
+		seen := map[string]bool{}
+		for _, v := range values {
+			for _, id := range s.idsWith(name, v) {
+				if !seen[id] {
+					seen[id] = true
+					visit(id)
+				}
+			}
+		}
+		return true
 	}
-	o.rows(s, each)
+	return false
 }
 
 func (s *Server) idsWith(field, text string) []string { return s.byText[indexKey{field, fold(text)}] }

@@ -21,6 +21,7 @@ type object struct {
 	custom     func(rec any) map[string]any
 	rows       func(s *Server, each func(rec any))
 	byKey      func(s *Server, key string) any // nil when there is none
+	find       func(s *Server, id string) any  // by id alone; nil when there is none, and the func nil when the type cannot be listed
 	zero       any                             // an empty record
 	byAccount  func(s *Server, account string, each func(rec any))
 }
@@ -106,6 +107,15 @@ func (s *Server) describe() map[string]*object {
 		all[strings.ToLower(o.name)] = o
 	}
 	return all
+}
+
+// found is rec, or nil when there is none: a nil pointer in an interface is not
+// nil.
+func found[T any](rec *T) any {
+	if rec == nil {
+		return nil
+	}
+	return rec
 }
 
 func one[T any](rec *T) []any {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"net/url"
@@ -172,13 +173,7 @@ func (s *Server) queryList(o *object, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := order.first(v.pageSize+1, after, func(each func(any)) {
-		s.candidates(o, q["filter[]"], func(rec any) {
-			if keep(rec) {
-				each(rec)
-			}
-		})
-	})
+	rows := s.rows(o, order, after, v.pageSize+1, q["filter[]"], keep)
 	out := fields{}
 	if len(rows) > v.pageSize { // one more than the page: there is a next one
 		rows = rows[:v.pageSize]
@@ -190,6 +185,31 @@ func (s *Server) queryList(o *object, r *http.Request) (any, error) {
 	}
 	out["data"] = data
 	return out, nil
+}
+
+// rows returns the n first records after a position that pass the filters, in
+// the cheapest way there is.
+func (s *Server) rows(o *object, ord order, after *position, n int, filters []string, keep func(any) bool) []any {
+	var few []any
+	if s.named(o, filters, func(rec any) { few = append(few, rec) }) {
+		return ord.first(n, after, slices.Values(slices.DeleteFunc(few, func(rec any) bool { return !keep(rec) })))
+	}
+	var rows []any
+	if s.byUpdate(o, ord, after, filters, func(rec any) bool {
+		if keep(rec) {
+			rows = append(rows, rec)
+		}
+		return len(rows) < n
+	}) {
+		return rows
+	}
+	return ord.first(n, after, func(yield func(any) bool) {
+		o.rows(s, func(rec any) {
+			if keep(rec) {
+				yield(rec) // first takes them all
+			}
+		})
+	})
 }
 
 // order is a sort order with the id as its tie breaker.
@@ -225,21 +245,21 @@ func (o order) of(rec any) position {
 
 // first returns the n first records after a position. It keeps no more than
 // those sorted, since a sweep asks this of every record for every page.
-func (o order) first(n int, after *position, walk func(each func(any))) []any {
+func (o order) first(n int, after *position, all iter.Seq[any]) []any {
 	type kept struct {
 		position
 		rec any
 	}
 	var rows []kept
-	walk(func(rec any) {
+	for rec := range all {
 		p := o.of(rec)
 		if after != nil && o.compare(p, *after) <= 0 || len(rows) == n && o.compare(p, rows[n-1].position) >= 0 {
-			return
+			continue
 		}
 		at, _ := slices.BinarySearchFunc(rows, p, func(have kept, p position) int { return o.compare(have.position, p) })
 		rows = slices.Insert(rows, at, kept{p, rec})
 		rows = rows[:min(len(rows), n)]
-	})
+	}
 	out := make([]any, len(rows))
 	for i, r := range rows {
 		out[i] = r.rec

@@ -37,6 +37,8 @@ type state struct {
 	customFields  map[string]bool     // "Account.Name__c": set on some object once
 	notText       map[string]bool     // lower-case account fields that had other values than text
 	byText        index
+	contacts      map[string]*Contact
+	recents       map[string]*recent // by the name of the type
 }
 
 func newState(seed uint64) *state {
@@ -54,6 +56,8 @@ func newState(seed uint64) *state {
 		customFields:  map[string]bool{},
 		notText:       map[string]bool{},
 		byText:        index{},
+		contacts:      map[string]*Contact{},
+		recents:       map[string]*recent{"Account": {}, "Contact": {}, "PaymentMethod": {}, "Subscription": {}},
 	}
 }
 
@@ -130,13 +134,33 @@ func (s *Server) AddAccount(a Account) (Account, error) {
 		s.adopt(c, a.ID, now)
 	}
 	s.note("Account", a.CustomFields)
-	s.accounts[a.ID] = &a
+	s.keep(nil, &a)
 	s.byText.add("id", a.ID, a.ID)
 	s.byText.add("accountnumber", a.Number, a.ID)
 	s.byText.move(a.ID, nil, a.CustomFields)
 	s.accountByNum[a.Number] = a.ID
 	s.accountOrder = append(s.accountOrder, a.ID)
 	return a.clone(), nil
+}
+
+// keep stores an account with its contacts, in place of what it was.
+func (s *Server) keep(old, a *Account) {
+	if old != nil {
+		for _, c := range []*Contact{old.BillTo, old.SoldTo, old.ShipTo} {
+			if c != nil {
+				delete(s.contacts, c.ID)
+				s.recents["Contact"].note(c.ID, c.UpdatedAt)
+			}
+		}
+	}
+	s.accounts[a.ID] = a
+	s.recents["Account"].note(a.ID, a.UpdatedAt)
+	for _, c := range []*Contact{a.BillTo, a.SoldTo, a.ShipTo} {
+		if c != nil {
+			s.contacts[c.ID] = c
+			s.recents["Contact"].note(c.ID, c.UpdatedAt)
+		}
+	}
 }
 
 // adopt makes c a contact of the account.
@@ -191,7 +215,7 @@ func (s *Server) UpdateAccount(id string, change func(*Account)) error {
 		a.UpdatedAt = now
 		s.note("Account", a.CustomFields)
 	}
-	s.accounts[id] = &a
+	s.keep(old, &a)
 	s.byText.move(id, old.CustomFields, a.CustomFields)
 	switch {
 	case account:
@@ -268,6 +292,7 @@ func (s *Server) AddPaymentMethod(account string, p PaymentMethod) (PaymentMetho
 	p.Status = cmp.Or(p.Status, PaymentMethodActive)
 	p.CreatedAt, p.UpdatedAt = s.now(), s.now()
 	s.methods[p.ID] = &p
+	s.recents["PaymentMethod"].note(p.ID, p.UpdatedAt)
 	s.methodsOf[a.ID] = append(s.methodsOf[a.ID], p.ID)
 	return p.clone(), nil
 }
@@ -289,6 +314,7 @@ func (s *Server) UpdatePaymentMethod(id string, change func(*PaymentMethod)) err
 	}
 	p.UpdatedAt = s.now()
 	s.methods[id] = &p
+	s.recents["PaymentMethod"].note(id, p.UpdatedAt)
 	if s.accounts[p.AccountID].DefaultPaymentMethodID == id {
 		s.announce(EventPaymentMethodUpdated, p.AccountID, "")
 	}
@@ -382,6 +408,17 @@ func (s *Server) latest(number string) *Subscription {
 		return nil
 	}
 	return v[len(v)-1]
+}
+
+// version returns the version of a subscription that has this id. The caller
+// holds the lock.
+func (s *Server) version(id string) *Subscription {
+	for _, v := range s.versions[s.numberOfSubID[id]] {
+		if v.ID == id {
+			return v
+		}
+	}
+	return nil
 }
 
 // latestOf returns the newest versions of an account's subscriptions, newest

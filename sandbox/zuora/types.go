@@ -52,6 +52,7 @@ type Account struct {
 	PaymentGateway         string
 	DefaultPaymentMethodID string
 	Balance                int64
+	LastInvoiceDate        Date // set by Bill
 
 	BillTo *Contact // made when nil
 	SoldTo *Contact // nil: the bill-to contact is the sold-to contact too
@@ -179,7 +180,8 @@ type Charge struct {
 	Type                 string // "Recurring" (default), "OneTime" or "Usage"
 	Model                string // "FlatFee" (default), "PerUnit", …
 	Price                int64
-	Currency             string // default: the subscription's
+	TaxPercent           float64 // on top of Price; shown by billing previews
+	Currency             string  // default: the subscription's
 	Quantity             float64
 	UnitOfMeasure        string
 	BillingPeriod        string // "Month" (default), "Quarter", "Semi_Annual", "Annual", "Week"

@@ -368,45 +368,6 @@ func TestPaymentMethodsByGroup(t *testing.T) {
 	wantCode(t, te.get("/v1/payment-methods/x"), 404, "40")
 }
 
-func TestBillingPreview(t *testing.T) {
-	te := open(t, zuora.Config{})
-	a := te.account(zuora.Account{})
-	spec := digital(a.ID)
-	spec.RatePlans[0].Charges = []zuora.Charge{
-		{Name: "Fee", Price: 1000, ChargedThroughDate: "2026-11-01"},
-		{Name: "Setup", Price: 5000, Type: "OneTime"},
-	}
-	must(te.AddSubscription(spec, zuora.Order{}))
-	cancelled := te.subscribe(a.ID)
-	must(te.CancelSubscription(cancelled.Number, "2026-03-01", zuora.Order{}))
-
-	ask := func(renewal string) answer {
-		return te.post("/v1/operations/billing-preview", map[string]string{"accountNumber": a.Number, "targetDate": "2027-02-15", "assumeRenewal": renewal})
-	}
-	rows := func(a answer, number string) (out []string) {
-		for _, i := range list(a, "invoiceItems") {
-			if str(i, "subscriptionNumber") == number {
-				out = append(out, str(i, "serviceStartDate")+" "+str(i, "serviceEndDate")+" "+str(i, "chargeAmount"))
-			}
-		}
-		return out
-	}
-	want := []string{"2026-11-01 2026-11-30 10.0", "2026-12-01 2026-12-31 10.0"}
-	if d := cmp.Diff(want, rows(ask("None"), "A-S00000001")); d != "" {
-		t.Error(d)
-	}
-	want = append(want, "2027-01-01 2027-01-31 10.0", "2027-02-01 2027-02-28 10.0")
-	if d := cmp.Diff(want, rows(ask("Autorenew"), "A-S00000001")); d != "" {
-		t.Error(d)
-	}
-	if got := rows(ask("All"), cancelled.Number); len(got) != 1 || got[0] != "2026-01-01 2026-02-28 19.38" { // 59 of 365 days
-		t.Errorf("cancelled: %v", got)
-	}
-	wantCode(t, te.post("/v1/operations/billing-preview", map[string]string{"accountNumber": a.Number}), 400, "22")
-	wantCode(t, te.post("/v1/operations/billing-preview", map[string]string{"accountNumber": "x", "targetDate": "2027-01-01"}), 404, "40")
-	wantCode(t, te.post("/v1/operations/billing-preview", "no object"), 400, "90")
-}
-
 func TestPathsAreEscaped(t *testing.T) {
 	te := open(t, zuora.Config{})
 	a := te.account(zuora.Account{Number: "A 1/2"})
