@@ -1,7 +1,8 @@
 // Package httpsim is what the simulated vendors share: a clock that can be
-// moved, fault injection, and a count of calls per endpoint. It promises that
-// a call is counted under its route before any fault is considered, so that a
-// test's count is what a client sent and not what a handler saw.
+// moved, fault injection, limits that are enforced, and a count of calls per
+// endpoint. It promises that a call is counted under its route before any limit
+// or fault is considered, so that a test's count is what a client sent and not
+// what a handler saw.
 //
 // It knows no vendor.
 package httpsim
@@ -99,11 +100,13 @@ type Sim struct {
 
 	mux *http.ServeMux
 
-	mu     sync.Mutex
-	rnd    *rand.Rand
-	faults []*active
-	counts map[string]int
-	calls  []*Call // the most recent keepCalls of them, oldest first
+	mu      sync.Mutex
+	rnd     *rand.Rand
+	faults  []*active
+	limits  []*enforced
+	refused []time.Time
+	counts  map[string]int
+	calls   []*Call // the most recent keepCalls of them, oldest first
 }
 
 const keepCalls = 20_000
@@ -137,9 +140,13 @@ func (s *Sim) serve(route string, h http.HandlerFunc, w http.ResponseWriter, r *
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	done := s.arrive(&Call{At: s.Clock.Now(), Route: route, Method: r.Method, Path: r.URL.RequestURI(), Body: string(body)})
+	over, done := s.arrive(&Call{Route: route, Method: r.Method, Path: r.URL.RequestURI(), Body: string(body)})
 	rec := &recorder{ResponseWriter: w}
 	defer func() { done(rec.status) }()
+	if over != nil {
+		over.render(s, rec, r)
+		return
+	}
 
 	f := s.strike(route, r.URL.Path)
 	if f == nil {
@@ -172,16 +179,18 @@ func (s *Sim) serve(route string, h http.HandlerFunc, w http.ResponseWriter, r *
 	}
 }
 
-// arrive counts a call and returns the function that notes how it ended.
-func (s *Sim) arrive(c *Call) func(status int) {
+// arrive counts a call, and returns the limit that it is over, if any, and the
+// function that notes how it ended.
+func (s *Sim) arrive(c *Call) (over *Limit, done func(status int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.At = s.Clock.Now()
 	s.counts[c.Route]++
 	if len(s.calls) == keepCalls {
 		s.calls = slices.Clone(s.calls[keepCalls/2:])
 	}
 	s.calls = append(s.calls, c)
-	return func(status int) {
+	return s.refuse(c), func(status int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c.Status = status
@@ -245,7 +254,7 @@ func (s *Sim) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts = map[string]int{}
-	s.calls = nil
+	s.calls, s.refused = nil, nil
 }
 
 type recorder struct {

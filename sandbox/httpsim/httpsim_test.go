@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,52 @@ func TestCounts(t *testing.T) {
 	s.ResetCalls()
 	if len(s.Calls()) != 0 || len(s.Log()) != 0 {
 		t.Error("not reset")
+	}
+}
+
+func TestLimit(t *testing.T) {
+	s, get := serve(t)
+	lift := s.Limit(Limit{PerSecond: 3})
+	s.Limit(Limit{Route: "GET /others", PerSecond: 1})
+	var got []int
+	for _, step := range []time.Duration{0, 0, 600, 0, 399, 1, 0, 0, 599, 1, 1} { // ms, before each call
+		s.Clock.Advance(step * time.Millisecond)
+		status, body := get("/things/a")
+		got = append(got, status)
+		if status != 200 && body != "rate_limit" {
+			t.Errorf("refused with %q", body)
+		}
+	}
+	// The first two at 0, the third at 600; full until 1000, and then until 1600.
+	want := []int{200, 200, 200, 429, 429, 200, 200, 429, 429, 200, 429}
+	if !slices.Equal(got, want) {
+		t.Errorf("answers %v, want %v", got, want)
+	}
+	refused := s.Refused()
+	if len(refused) != 5 || refused[1] != time.Unix(0, 999e6).UTC() || s.Calls()["GET /things/{id}"] != len(want) {
+		t.Errorf("refused at %v of %v calls", refused, s.Calls())
+	}
+	lift()
+	if status, _ := get("/things/a"); status != 200 {
+		t.Errorf("it goes on after its end: %d", status)
+	}
+	if s.ResetCalls(); len(s.Refused()) != 0 {
+		t.Error("not reset")
+	}
+}
+
+func TestLimitOfARoute(t *testing.T) {
+	s, get := serve(t)
+	s.Handle("GET /others/{id}", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Reason", "none") })
+	s.Limit(Limit{Route: "GET /things/{id}", PerSecond: 1, Code: "slow_down", Header: map[string]string{"Reason": "endpoint"}})
+	for _, want := range []struct {
+		path   string
+		status int
+		body   string
+	}{{"/things/a", 200, "a"}, {"/others/a", 200, ""}, {"/things/b", 429, "slow_down"}, {"/others/b", 200, ""}} {
+		if status, body := get(want.path); status != want.status || body != want.body {
+			t.Errorf("%s: %d %q", want.path, status, body)
+		}
 	}
 }
 
