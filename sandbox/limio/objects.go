@@ -2,6 +2,7 @@ package limio
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -255,7 +256,9 @@ var summaryFields = []string{
 
 // summary is an object without what must be fetched one by one (assumption 17).
 func summary(e *entry) map[string]any {
-	all, out := e.json(), map[string]any{}
+	var all map[string]json.RawMessage
+	_ = json.Unmarshal(e.text, &all) // pack wrote it
+	out := map[string]any{}
 	for _, name := range summaryFields {
 		if v, ok := all[name]; ok {
 			out[name] = v
