@@ -228,7 +228,7 @@ func (b *Budget) admit(w *waiter, t time.Time) {
 	if w.queue == sweepQueue {
 		b.sweeps++
 	}
-	b.pace.take(t)
+	b.pace.take(t, t.After(w.since))
 	b.limit.recent.add(t)
 	b.totals.calls++
 	w.sent, w.epoch = t, b.breaker.enter()
@@ -293,6 +293,7 @@ func (b *Budget) learn(w *waiter, r callout.Result) {
 		b.throttle(w, r, now)
 	case fault.Locked:
 		b.totals.locked++ // about one object, not about the rate
+		b.limit.passed(w.sent)
 	case fault.Unavailable, fault.UnknownOutcome:
 		b.totals.failed++
 	case "":

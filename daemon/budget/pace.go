@@ -9,29 +9,30 @@ import (
 // How calls are spaced. Of a limit of N a second, a vendor that counts exactly
 // sees at most N in any second:
 //
-//   - The schedule runs at target of the limit. A call that is late, because a
-//     timer or the process was, does not move those after it: they catch up, for
-//     as much as catchUp.
-//   - Catching up is no burst: it goes at twice the limit, but for a few calls.
+//   - The schedule runs at target of the limit. When calls waited and a timer or
+//     the process was late, those after them catch up with the schedule, for as
+//     much as catchUp. Time in which nobody wanted to call gives less: idle.
+//   - Both go at twice the limit at most, but for the few calls of burst.
 //   - And whatever happened, no window of a second and a bit has more than N
 //     calls, or N-1 where that costs nothing: one call may still be on its way
 //     here when the window opens there.
 const (
 	target  = 0.98
 	catchUp = 50 * time.Millisecond
-	burst   = 10 * time.Millisecond // at twice the limit: 20 ms' worth
-	guard   = 1.0075                // the window, in seconds
+	idle    = 20 * time.Millisecond
+	burst   = 5 * time.Millisecond // at twice the limit: 10 ms' worth
+	guard   = 1.0075               // the window, in seconds
 )
 
 // spacing admits calls at even distances.
 type spacing struct {
-	gap   time.Duration
-	slack time.Duration // how far it may lag behind its schedule and still catch up
-	next  time.Time
+	gap  time.Duration
+	next time.Time
 }
 
-func (s *spacing) take(t time.Time) {
-	if behind := t.Add(-s.slack); s.next.Before(behind) {
+// take notes a call at t. The calls after it may catch up for as much as slack.
+func (s *spacing) take(t time.Time, slack time.Duration) {
+	if behind := t.Add(-slack); s.next.Before(behind) {
 		s.next = behind
 	}
 	s.next = s.next.Add(s.gap)
@@ -96,7 +97,6 @@ func (p *pace) setRate(rate float64, t time.Time) {
 		t = p.held
 	}
 	if p.limited = rate > 0; p.limited {
-		p.schedule.slack, p.peak.slack = catchUp, burst
 		p.schedule.set(time.Duration(float64(time.Second)/(target*rate)), t)
 		p.peak.set(time.Duration(float64(time.Second)/(2*rate)), t)
 	}
@@ -123,13 +123,17 @@ func (p *pace) at() time.Time {
 	return slices.MaxFunc(times, time.Time.Compare)
 }
 
-// take notes a call at t.
-func (p *pace) take(t time.Time) {
+// take notes a call at t, and whether it had to wait.
+func (p *pace) take(t time.Time, waited bool) {
 	if !p.limited {
 		return
 	}
-	p.schedule.take(t)
-	p.peak.take(t)
+	slack := idle
+	if waited {
+		slack = catchUp
+	}
+	p.schedule.take(t, slack)
+	p.peak.take(t, burst)
 	if len(p.window) > 0 {
 		p.window[p.first] = t
 		p.first = (p.first + 1) % len(p.window)

@@ -1,0 +1,257 @@
+package budget_test
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"hotsync/daemon/budget"
+	"hotsync/internal/callout"
+	"hotsync/internal/fault"
+)
+
+func TestConfig(t *testing.T) {
+	for want, cfg := range map[string]budget.Config{
+		"service":       {MaxInFlight: 1},
+		"max_in_flight": {Service: "zuora"},
+		"per_second":    {Service: "zuora", MaxInFlight: 1, PerSecond: -1},
+		"per_second: N": {Service: "zuora", MaxInFlight: 1, PerSecond: math.NaN()},
+		"patience":      {Service: "zuora", MaxInFlight: 1, Patience: -1},
+		"breaker":       {Service: "zuora", MaxInFlight: 1, Breaker: budget.Breaker{Failures: 1.1}},
+		"max_delay":     {Service: "zuora", MaxInFlight: 1, Breaker: budget.Breaker{Delay: 2, MaxDelay: 1}},
+	} {
+		if _, err := budget.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error about %s, not %v", want, err)
+		}
+	}
+}
+
+func TestLanes(t *testing.T) {
+	if got := budget.LaneOf(t.Context()); got != budget.API {
+		t.Errorf("without a lane: %s", got)
+	}
+	var names []string
+	for _, lane := range budget.Lanes() {
+		if got := budget.LaneOf(budget.In(t.Context(), lane)); got != lane {
+			t.Errorf("in %s: %s", lane, got)
+		}
+		names = append(names, lane.String())
+	}
+	if got := strings.Join(names, " "); got != "login webhook api sweep" {
+		t.Error(got)
+	}
+}
+
+// line up starts a waiter for each context, in order, and returns the order in
+// which they get in.
+func lineUp(t *testing.T, b *budget.Budget, ctxs []context.Context) (order func() []int) {
+	t.Helper()
+	var mu sync.Mutex
+	var got []int
+	var wg sync.WaitGroup
+	for i, ctx := range ctxs {
+		wg.Go(func() {
+			leave, err := b.Enter(ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			got = append(got, i)
+			mu.Unlock()
+			synctest.Wait() // let nobody else in before it is noted
+			leave(callout.Result{})
+		})
+		synctest.Wait()
+	}
+	return func() []int { wg.Wait(); return got }
+}
+
+func TestPriority(t *testing.T) {
+	in := func(l budget.Lane) context.Context { return budget.In(context.Background(), l) }
+	ahead := callout.Ahead(in(budget.Sweep))
+	ctxs := []context.Context{
+		in(budget.Sweep), in(budget.API), in(budget.Webhook), in(budget.Sweep), ahead, in(budget.Login), context.Background(), in(budget.Login),
+	}
+	want := []int{4, 5, 7, 2, 1, 6, 0, 3}
+	bubble(t, "for a slot", func(t *testing.T) {
+		b := newBudget(t, budget.Config{MaxInFlight: 1})
+		leave := enter(t, b, t.Context())
+		order := lineUp(t, b, ctxs)
+		s := b.Stats()
+		if s.Waiting[budget.Login] != 3 || s.Waiting[budget.Webhook] != 1 || s.Waiting[budget.API] != 2 || s.Waiting[budget.Sweep] != 2 {
+			t.Errorf("waiting: %v", s.Waiting)
+		}
+		leave(callout.Result{})
+		if got := order(); !slices.Equal(got, want) {
+			t.Errorf("order %v, want %v", got, want)
+		}
+	})
+	bubble(t, "for the rate", func(t *testing.T) {
+		b := newBudget(t, budget.Config{PerSecond: 1})
+		answer(t, b, "")
+		if got := lineUp(t, b, ctxs)(); !slices.Equal(got, want) {
+			t.Errorf("order %v, want %v", got, want)
+		}
+	})
+}
+
+// A call that somebody waits for finds a slot, and its turn, beside any sweep.
+func TestASweepLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var longest time.Duration
+		b := newBudget(t, budget.Config{PerSecond: 100, MaxInFlight: 8, Waited: func(lane budget.Lane, d time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			if lane == budget.Login {
+				longest = max(longest, d)
+			}
+		}})
+		l := saturate(t, b, budget.Sweep, 50, time.Second, nil)
+		time.Sleep(5 * time.Second)
+		if s := b.Stats(); s.InFlight != 6 {
+			t.Errorf("a sweep alone has %d of 8 slots", s.InFlight)
+		}
+		for range 100 {
+			enter(t, b, budget.In(t.Context(), budget.Login))(callout.Result{})
+			time.Sleep(37 * time.Millisecond)
+		}
+		l.stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if longest > 15*time.Millisecond {
+			t.Errorf("a login waited %s", longest)
+		}
+	})
+}
+
+func TestWaitingEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, budget.Config{PerSecond: 1, MaxInFlight: 1})
+		leave := enter(t, b, t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := make(chan error, 3)
+		for range 2 {
+			go func() { _, err := b.Enter(ctx); errs <- err }()
+		}
+		go func() {
+			late, cancelLate := context.WithTimeout(t.Context(), time.Second)
+			defer cancelLate()
+			_, err := b.Enter(late)
+			errs <- err
+		}()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		for range 2 {
+			if err := <-errs; fault.Of(err) != fault.Stopped {
+				t.Errorf("cancelled: %v", err)
+			}
+		}
+		if err := <-errs; fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "turn at zuora") {
+			t.Errorf("no time left: %v", err)
+		}
+		if _, err := b.Enter(ctx); fault.Of(err) != fault.Stopped {
+			t.Errorf("already ended: %v", err)
+		}
+		leave(callout.Result{})
+		leave(callout.Result{}) // once is enough
+		s := b.Stats()
+		if s.InFlight != 0 || s.Calls != 1 || s.Waiting[budget.API] != 0 {
+			t.Errorf("left behind: %+v", s)
+		}
+		before := time.Now()
+		answer(t, b, "")
+		if waited := time.Since(before); waited > 1100*time.Millisecond {
+			t.Errorf("those who gave up have used the rate: waited %s", waited)
+		}
+	})
+}
+
+// visit is one call: when it comes, how long it waits at most and how long it
+// takes, in milliseconds, and how it ends.
+type visit struct {
+	lane                   budget.Lane
+	start, patience, takes int
+	class                  fault.Class
+}
+
+// However calls come, go and give up, no more are out than may be, sweeps leave
+// room, and in the end all is as it was.
+func TestInFlightNeverExceedsTheLimit(t *testing.T) {
+	ends := []fault.Class{"", "", "", "", fault.Locked, fault.RateLimited, fault.Unavailable, fault.Stopped}
+	visits := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) visit {
+		return visit{
+			rapid.SampledFrom(budget.Lanes()).Draw(rt, "lane"), rapid.IntRange(0, 500).Draw(rt, "start"),
+			rapid.IntRange(1, 1000).Draw(rt, "patience"), rapid.IntRange(0, 300).Draw(rt, "takes"), rapid.SampledFrom(ends).Draw(rt, "ends"),
+		}
+	}), 1, 40)
+	rapid.Check(t, func(rt *rapid.T) {
+		cfg := budget.Config{
+			MaxInFlight: rapid.IntRange(1, 9).Draw(rt, "slots"), Breaker: budget.Breaker{MinCalls: 3},
+			PerSecond: rapid.SampledFrom([]float64{0, 5, 200}).Draw(rt, "per second"),
+		}
+		calls := visits.Draw(rt, "visits")
+		var seen crowd
+		synctest.Test(t, func(t *testing.T) { seen = visitAll(t, cfg, calls) })
+		if seen.most > cfg.MaxInFlight || seen.counted > cfg.MaxInFlight || cfg.MaxInFlight > 1 && seen.sweeps >= cfg.MaxInFlight {
+			rt.Errorf("%+v at once, limit %d", seen, cfg.MaxInFlight)
+		}
+		if seen.left != 0 {
+			rt.Errorf("%d calls are left behind", seen.left)
+		}
+	})
+}
+
+// crowd is how many were out at once at most, how many of them of a sweep, how
+// many by the budget's own count, and how many it counts in the end.
+type crowd struct{ most, sweeps, counted, left int }
+
+func visitAll(t *testing.T, cfg budget.Config, visits []visit) crowd {
+	b := newBudget(t, cfg)
+	var mu sync.Mutex
+	var seen crowd
+	flying := map[budget.Lane]int{}
+	count := func(lane budget.Lane, change int) {
+		mu.Lock()
+		defer mu.Unlock()
+		flying[lane] += change
+		all := 0
+		for _, n := range flying {
+			all += n
+		}
+		seen.most, seen.sweeps = max(seen.most, all), max(seen.sweeps, flying[budget.Sweep])
+		seen.counted = max(seen.counted, b.Stats().InFlight)
+	}
+	var wg sync.WaitGroup
+	for _, v := range visits {
+		wg.Go(func() {
+			time.Sleep(time.Duration(v.start) * time.Millisecond)
+			ctx, cancel := context.WithTimeout(budget.In(t.Context(), v.lane), time.Duration(v.patience)*time.Millisecond)
+			defer cancel()
+			leave, err := b.Enter(ctx)
+			if err != nil {
+				return
+			}
+			count(v.lane, 1)
+			time.Sleep(time.Duration(v.takes) * time.Millisecond)
+			count(v.lane, -1)
+			leave(callout.Result{Class: v.class})
+		})
+	}
+	wg.Wait()
+	s := b.Stats()
+	seen.left = s.InFlight
+	for _, n := range s.Waiting {
+		seen.left += n
+	}
+	return seen
+}
