@@ -11,6 +11,7 @@ import (
 // DeadFilter says which dead letters are meant. Conditions on different fields
 // must all hold; of several values of one field, one must.
 type DeadFilter struct {
+	ID     []string  `json:"id,omitempty" query:"id,explode" maxItems:"1000"`
 	State  []string  `json:"state,omitempty" query:"state,explode" enum:"open,replayed,discarded,all" doc:"absent: open"`
 	Reason []string  `json:"reason,omitempty" query:"reason,explode"`
 	Class  []string  `json:"error_class,omitempty" query:"error_class,explode"`

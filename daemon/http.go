@@ -83,10 +83,10 @@ func (r *readiness) report() report {
 	return out
 }
 
-// server answers /healthz, /readyz and /metrics.
+// server answers /healthz, /readyz, /metrics and what is mounted beside them.
 type server struct {
 	listener net.Listener
-	handler  http.Handler
+	handler  *http.ServeMux
 }
 
 func newServer(listen string, ready *readiness, reg *prometheus.Registry) (*server, error) {
@@ -109,6 +109,13 @@ func newServer(listen string, ready *readiness, reg *prometheus.Registry) (*serv
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	return &server{listener: l, handler: mux}, nil
+}
+
+// mount adds the API for operators. It is called before run.
+func (s *server) mount(api http.Handler) {
+	for _, path := range []string{"/api/", "/openapi.json", "/openapi.yaml"} {
+		s.handler.Handle(path, api)
+	}
 }
 
 func (s *server) run(ctx context.Context) error {

@@ -1,0 +1,206 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hotsync/connectors/kafka"
+	"hotsync/event"
+	"hotsync/internal/fault"
+	"hotsync/record"
+)
+
+// desk makes durable what operators ask for. Nothing of a request is left to
+// this process once it is answered: what has to wait waits in the retry topics,
+// and who asked for what is an event.
+type desk struct {
+	out             *outbox
+	write           func(ctx context.Context, records ...kafka.Record) error
+	now             func() time.Time
+	instance, build string
+}
+
+// task is one request as the log of events tells it.
+type task struct {
+	id     string
+	key    record.Key // replay:run:…, dead:replay:…, dead:discard:…
+	reason event.Reason
+	note   string
+	at     time.Time
+}
+
+// run is the id under which the triggers of a task are delivered.
+func (t task) run() string { return replayRuns + t.id }
+
+// replayRuns begins the id of every run that is no run of a sweep.
+const replayRuns = "replay/"
+
+// taskID names a request: as its asker wants, or by who asked when.
+func (d *desk) taskID(asked, by string, at time.Time) string {
+	if asked != "" {
+		return asked
+	}
+	return at.UTC().Format("20060102T150405Z") + "-" + event.Digest("task", d.instance, by, at.Format(time.RFC3339Nano))[:8]
+}
+
+// audit is the event of a task: planned before anything of it is done, so that
+// no deed can be missing from the log, and done with its numbers.
+func (d *desk) audit(t task, phase event.Phase, stats map[string]int64) (kafka.Record, error) {
+	ref := event.Ref{
+		ID: event.Digest("task", t.key.String()), Cause: event.CauseReplay, Type: "summary", Delivery: t.run(), At: t.at, Received: t.at,
+	}
+	e := event.Event{
+		SyncID: event.Digest("sync", ref.ID), Phase: phase, At: d.now(), Key: t.key, Cause: event.CauseReplay, Note: t.note,
+		Triggers: []event.Ref{ref}, Attempt: 1, Instance: d.instance, Build: d.build,
+	}
+	if phase == event.Done {
+		e.Outcome, e.Reason, e.Stats = event.Skipped, t.reason, stats
+		e.Worked = max(0, e.At.Sub(t.at).Milliseconds())
+	}
+	if err := e.Identify(); err != nil {
+		return kafka.Record{}, err
+	}
+	return d.out.event(e)
+}
+
+// announce makes the planned event of a task durable.
+func (d *desk) announce(ctx context.Context, t task) error {
+	return d.tell(ctx, t, event.Planned, nil)
+}
+
+// conclude makes the done event of a task durable.
+func (d *desk) conclude(ctx context.Context, t task, stats map[string]int64) error {
+	return d.tell(ctx, t, event.Done, stats)
+}
+
+func (d *desk) tell(ctx context.Context, t task, phase event.Phase, stats map[string]int64) error {
+	r, err := d.audit(t, phase, stats)
+	if err != nil {
+		return err
+	}
+	if err := d.write(ctx, r); err != nil {
+		return fmt.Errorf("record what was asked for: %w", err)
+	}
+	return nil
+}
+
+// atOnce is how many records are made durable together.
+const atOnce = 500
+
+// pacer spreads triggers so that perSecond of them are due each second: those of
+// the first second go to the workers, the others to the retry topics with the
+// time before which they must wait.
+type pacer struct {
+	out       *outbox
+	start     time.Time
+	perSecond int
+	placed    int
+	last      time.Time // when the last one placed is due
+}
+
+func (d *desk) pacer(perSecond int) *pacer {
+	now := d.now()
+	return &pacer{out: d.out, start: now, perSecond: perSecond, last: now}
+}
+
+func (p *pacer) place(t event.Trigger) (kafka.Record, error) {
+	delay := time.Duration(p.placed/p.perSecond) * time.Second
+	p.placed++
+	p.last = p.start.Add(delay)
+	if delay == 0 {
+		return p.out.trigger(t)
+	}
+	t.NotBefore = p.last
+	return p.out.later(t, delay)
+}
+
+// schedule makes triggers durable in their order and returns when the last one
+// is due. What fails half-way is repaired by asking again: the same triggers
+// have the same ids.
+func (d *desk) schedule(ctx context.Context, triggers []event.Trigger, perSecond int) (last time.Time, err error) {
+	p := d.pacer(perSecond)
+	for chunk := range slices.Chunk(triggers, atOnce) {
+		first := p.placed
+		records := make([]kafka.Record, 0, len(chunk))
+		for _, t := range chunk {
+			r, err := p.place(t)
+			if err != nil {
+				return p.last, err
+			}
+			records = append(records, r)
+		}
+		if err := d.write(ctx, records...); err != nil {
+			return p.last, fmt.Errorf("schedule records %d and after of %d: %w", first+1, len(triggers), err)
+		}
+	}
+	return p.last, nil
+}
+
+// taskTime bounds how long a request may take to become durable.
+const taskTime = 2 * time.Minute
+
+// onward returns a context that outlives a client that hangs up: a request that
+// has begun is carried out.
+func onward(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), taskTime)
+}
+
+// told is how an event says who asked and why.
+func told(by, why, what string) string {
+	note := by + ": " + what
+	if why = strings.TrimSpace(why); why != "" {
+		note += " (" + why + ")"
+	}
+	return note
+}
+
+// orDefault is n, or what it is when nobody said.
+func orDefault[N int | int64](n, otherwise N) N {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
+}
+
+// The defaults of requests, as their descriptions in package api say.
+const (
+	defaultCap       = 1000
+	defaultPerSecond = 20
+)
+
+// tooMany refuses a request that would do more than its asker allows.
+func tooMany(what string, matches, allowed, most int64) error {
+	if matches > most {
+		return fault.Newf(fault.Refused, "%d %s match, and at most %d can be taken at a time; narrow the filter, such as with since and until", matches, what, most)
+	}
+	return fault.Newf(fault.Refused, "%d %s match, more than the cap of %d; narrow the filter, or ask again with a cap of %d or more (the highest is %d)", matches, what, allowed, matches, most)
+}
+
+// capOf is the cap that counts.
+func capOf(asked, most int64) int64 { return min(orDefault(asked, defaultCap), most) }
+
+// longest bounds how long the triggers of one request may wait: the retry topics
+// keep what they hold for a week.
+const longest = 24 * time.Hour
+
+// pace returns the rate of a request, or an error when its end would be too far.
+func pace(asked int, n int64) (perSecond int, err error) {
+	perSecond = orDefault(asked, defaultPerSecond)
+	if took := time.Duration(n/int64(perSecond)) * time.Second; took > longest {
+		return 0, fault.Newf(fault.Refused, "per_second %d: %d records would take %s, more than %s; ask for more per second or for fewer records", perSecond, n, took, longest)
+	}
+	return perSecond, nil
+}
+
+// isRecord reports whether a key is of something that can be looked at: events
+// are also filed under messages that named nothing, and under runs.
+func isRecord(k record.Key) bool {
+	switch k.System {
+	case "zuora", "stripe", "limio":
+		return k.Kind != "message"
+	}
+	return false
+}
