@@ -173,7 +173,13 @@ func DecodeEvent(b []byte) (Event, error) {
 
 // DeadLetter is a message or a sync that hotsync gave up on, with everything a
 // replay needs.
+//
+// What a person decides about it is one more message on the dead-letter topic
+// with the same ID and Key, that has a State and says who, why and when; it need
+// not repeat Trigger, Headers and Original. The latest of the messages with one
+// ID says how the letter stands, so work that is given up again is open again.
 type DeadLetter struct {
+	ID       string            `json:"id,omitempty"` // see Identify
 	Source   Coordinates       `json:"source"`
 	Key      string            `json:"key"`
 	Reason   Reason            `json:"reason"`
@@ -186,4 +192,26 @@ type DeadLetter struct {
 	Trigger  *Trigger          `json:"trigger,omitempty"`  // of given-up work
 	Headers  map[string]string `json:"headers,omitempty"`  // of a bad message
 	Original []byte            `json:"original,omitempty"` // its bytes; base64 in JSON
+
+	State string    `json:"state,omitempty"` // "" while it is open, else DeadReplayed or DeadDiscarded
+	By    string    `json:"by,omitempty"`    // who decided
+	Why   string    `json:"why,omitempty"`
+	At    time.Time `json:"at,omitzero"` // when that was
+}
+
+// The states of a dead letter that somebody decided about.
+const (
+	DeadReplayed  = "replayed"
+	DeadDiscarded = "discarded"
+)
+
+// Identity is the id of d, a pure function of Source and SyncID. Letters that
+// were written before they had an ID have this one too.
+func (d *DeadLetter) Identity() string { return Digest("dead", d.Source.String(), d.SyncID) }
+
+// Identify sets the ID, unless d has one.
+func (d *DeadLetter) Identify() {
+	if d.ID == "" {
+		d.ID = d.Identity()
+	}
 }

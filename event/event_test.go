@@ -117,3 +117,24 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestDeadLetterIds(t *testing.T) {
+	source := Coordinates{"auth.logins", 3, 17}
+	letter := DeadLetter{Source: source, Error: "unexpected end"}
+	letter.Identify()
+	again := DeadLetter{Source: source, Error: "another time", State: DeadDiscarded, By: "ann"}
+	again.Identify()
+	if letter.ID == "" || letter.ID != again.ID {
+		t.Errorf("ids %q and %q, want one for what is said about one letter", letter.ID, again.ID)
+	}
+	work := DeadLetter{Source: source, SyncID: "s"}
+	work.Identify()
+	if work.ID == letter.ID {
+		t.Error("given-up work has the id of the message that asked for it")
+	}
+	given := DeadLetter{ID: "as it was", Source: source}
+	given.Identify()
+	if given.ID != "as it was" {
+		t.Errorf("an id was replaced by %s", given.ID)
+	}
+}
