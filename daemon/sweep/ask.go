@@ -13,7 +13,8 @@ import (
 
 // Request asks the planner, on whichever instance it runs, for a run now or for
 // the end of the run under way. It returns the id of the request: Status shows
-// what became of it. It fails with fault.NotFound for a sweep that there is not
+// what became of it. A request with the id of the newest one is that one again,
+// and changes nothing. It fails with fault.NotFound for a sweep that there is not
 // or that is not configured, with fault.Refused for a request that makes no
 // sense, and with fault.Locked when a run is under way, when another request
 // waits, or when the sweep is paused.
@@ -28,13 +29,20 @@ func Request(ctx context.Context, l ledger, name string, ask Ask) (id string, er
 	if err := ask.check(name); err != nil {
 		return "", err
 	}
+	var waiting Ask
+	if _, err := decode(l, AskKey(name), &waiting); err != nil {
+		return "", err
+	}
+	if ask.ID != "" && (ask.ID == waiting.ID || ask.ID == st.Handled.ID) {
+		return ask.ID, nil
+	}
 	if ask.Action == Start {
-		if err := free(l, st); err != nil {
+		if err := free(l, st, waiting); err != nil {
 			return "", err
 		}
 	}
 	if ask.ID == "" {
-		ask.ID = event.Digest("sweep-request", name, string(ask.Action), ask.By, ask.At.UTC().Format(time.RFC3339Nano))
+		ask.ID = event.Digest("sweep-request", st.Handled.ID, name, string(ask.Action), string(ask.Mode), ask.By, ask.At.UTC().Format(time.RFC3339Nano))
 	}
 	return ask.ID, encode(ctx, l, AskKey(name), ask)
 }
@@ -78,13 +86,9 @@ func known(l ledger, name string) (State, error) {
 }
 
 // free returns an error unless a run can start now.
-func free(l ledger, st State) error {
+func free(l ledger, st State, waiting Ask) error {
 	var h Hold
 	if _, err := decode(l, HoldKey(st.Name), &h); err != nil {
-		return err
-	}
-	var waiting Ask
-	if _, err := decode(l, AskKey(st.Name), &waiting); err != nil {
 		return err
 	}
 	switch {
