@@ -25,9 +25,11 @@ import (
 	"hotsync/connectors/login"
 	"hotsync/connectors/stripe"
 	"hotsync/connectors/zuora"
+	"hotsync/daemon/budget"
 	"hotsync/daemon/config"
 	"hotsync/event"
 	"hotsync/reconcile"
+	"hotsync/record"
 	"hotsync/sinks/clickhouse"
 )
 
@@ -50,6 +52,9 @@ type Daemon struct {
 	server  *server
 	ready   *readiness
 	memory  *memories
+	budgets map[string]*budget.Budget // by vendor
+	scope   *reconcile.Scope
+	vendors vendors
 	groups  map[string]group
 	closers []func()
 }
@@ -76,7 +81,7 @@ func New(cfg config.Config, opt Options) (*Daemon, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	d := &Daemon{cfg: cfg, opt: opt, topics: topicsOf(cfg.Kafka), groups: map[string]group{}}
+	d := &Daemon{cfg: cfg, opt: opt, topics: topicsOf(cfg.Kafka), groups: map[string]group{}, budgets: map[string]*budget.Budget{}}
 	if err := d.build(); err != nil {
 		d.close()
 		return nil, err
@@ -91,6 +96,7 @@ func (d *Daemon) build() error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := newMetrics(reg)
+	d.ready = newReadiness("topics", "memory", d.topics.workers)
 
 	// Kafka.
 	kcfg, err := cfg.KafkaConfig()
@@ -105,6 +111,9 @@ func (d *Daemon) build() error {
 	d.closers = append(d.closers, d.writer.Close)
 	out := &outbox{writer: d.writer, topics: d.topics, first: cfg.Retry.First}
 	d.memory = newMemories(d.client, d.topics.state)
+	d.memory.ledger.write = func(ctx context.Context, k record.Key, value []byte) error {
+		return out.write(ctx, out.stateRecord(k, value))
+	}
 
 	// ClickHouse.
 	ccfg, err := cfg.ClickHouseConfig()
@@ -117,6 +126,9 @@ func (d *Daemon) build() error {
 	d.closers = append(d.closers, func() { _ = d.store.Close() })
 
 	// Decoders, clients, reconcilers.
+	if d.scope, err = reconcile.NewScope(cfg.ScopeConfig()); err != nil {
+		return fmt.Errorf("reconcile.scope: %w", err)
+	}
 	sources, err := d.sources()
 	if err != nil {
 		return err
@@ -128,8 +140,14 @@ func (d *Daemon) build() error {
 
 	// Consumers.
 	in := &intake{sources: sources, memory: d.memory, out: out, recordIgnored: cfg.Events.RecordIgnored, now: opt.Now, log: opt.Log, metrics: m}
+	plan := &planning{
+		client: d.client, memory: d.memory, out: out, topics: d.topics, cfg: cfg.Sweeps, now: opt.Now, log: opt.Log, scope: d.inScope, metrics: m,
+	}
+	if err := plan.prepare(d.vendors, opt); err != nil {
+		return err
+	}
 	w := newWorkers(workers{
-		engine: eng, memory: d.memory, out: out, policy: retryPolicy{cfg.Retry, rand.Float64}, cfg: cfg.Workers,
+		planning: plan, engine: eng, memory: d.memory, out: out, policy: retryPolicy{cfg.Retry, rand.Float64}, cfg: cfg.Workers,
 		topics: d.topics, now: opt.Now, log: opt.Log, metrics: m,
 	})
 	rt := &retries{out: out, topics: d.topics, now: opt.Now, log: opt.Log, metrics: m}
@@ -162,9 +180,8 @@ func (d *Daemon) build() error {
 		}
 		consumers[g.group], d.groups[g.group] = c, group{c, g.handler}
 	}
-	reg.MustRegister(&gauges{consumers: consumers, loaders: loaders, memory: d.memory})
+	reg.MustRegister(&gauges{consumers: consumers, loaders: loaders, memory: d.memory, budgets: d.budgets})
 
-	d.ready = newReadiness("topics", "memory", d.topics.workers)
 	d.ready.check("clickhouse", func() string { return loaders["sync_events"].Stats().LastError })
 	d.server, err = newServer(cfg.HTTP.Listen, d.ready, reg)
 	return err
@@ -177,6 +194,9 @@ func (d *Daemon) consumer(name string, topics []string, m *metrics) kafka.Consum
 		MaxBytes: max(256<<10, min(1<<20, 1<<20/d.cfg.Kafka.Partitions)),
 		OnAssign: func(g *kafka.Generation) {
 			d.ready.ready(name)
+			if name == d.topics.workers {
+				d.share(len(g.Indexes()))
+			}
 			d.opt.Log.Info().Str(fieldGroup, name).Int32("generation", g.ID()).Ints("partitions", g.Indexes()).Msg("partitions assigned")
 		},
 		Notify: func(n kafka.Notice) {
@@ -187,12 +207,42 @@ func (d *Daemon) consumer(name string, topics []string, m *metrics) kafka.Consum
 	}
 }
 
+// share gives each budget this instance's part of the fleet's: that of its
+// trigger partitions, so that no coordinator is needed.
+func (d *Daemon) share(partitions int) {
+	for _, b := range d.budgets {
+		b.Share(float64(partitions) / float64(d.cfg.Kafka.Partitions))
+	}
+}
+
+// budget makes the gate for the calls to one vendor.
+func (d *Daemon) budget(service string, perSecond, inFlight int, m *metrics) (*budget.Budget, error) {
+	b, err := budget.New(budget.Config{
+		Service: service, PerSecond: float64(perSecond), MaxInFlight: inFlight,
+		Waited: func(lane budget.Lane, wait time.Duration) {
+			m.turns.WithLabelValues(service, lane.String()).Observe(wait.Seconds())
+		},
+		Notice: func(text string) { d.opt.Log.Warn().Str("service", service).Msg(text) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.budgets[service] = b
+	d.ready.check(service, func() string {
+		if err := b.Away(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	return b, nil
+}
+
 // sources are the decoders by the topic they read.
 func (d *Daemon) sources() (map[string]source, error) {
 	out := map[string]source{}
 	if d.cfg.Login.Enabled || len(d.cfg.Login.Providers) > 0 {
 		lcfg := d.cfg.LoginConfig()
-		lcfg.Now = d.opt.Now
+		lcfg.Now, lcfg.Scope = d.opt.Now, d.scope.Claims
 		warnings, err := lcfg.Validate()
 		if err != nil {
 			return nil, fmt.Errorf("login: %w", err)
@@ -229,6 +279,9 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		return nil, err
 	}
 	lcfg.Observe, lcfg.Now, lcfg.Build = m.call, d.opt.Now, d.opt.Build
+	if lcfg.Gate, err = d.budget("limio", d.cfg.Limio.PerSecond, d.cfg.Limio.MaxInFlight, m); err != nil {
+		return nil, err
+	}
 	lc, err := limio.New(lcfg)
 	if err != nil {
 		return nil, fmt.Errorf("limio: %w", err)
@@ -239,7 +292,8 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		Reconcilers: map[string]reconcile.Reconciler{}, Expanders: map[string]reconcile.Expander{},
 		Limio: lc, Events: out,
 		Guard:   reconcile.GuardConfig{Settle: r.Loop.Settle, MaxWrites: r.Loop.MaxWrites, Window: r.Loop.Window},
-		Observe: r.Observe, ObserveAll: r.Mode == "observe", VerifyFull: r.Verify == "full",
+		Observe: r.Observe, ObserveAll: r.Mode == "observe", Delegate: r.Mode == "delegate", VerifyFull: r.Verify == "full",
+		Scope: d.inScope, SweepImports: d.cfg.Sweeps.Import,
 		ShowPersonal: d.cfg.Events.ShowPersonal, Instance: d.opt.Instance, Build: d.opt.Build, Now: d.opt.Now,
 	}
 	for _, o := range r.Loop.Origins {
@@ -252,6 +306,9 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		}
 		zcfg.Observe, zcfg.Now, zcfg.Build = m.call, d.opt.Now, d.opt.Build
 		zcfg.Notice = func(text string) { d.opt.Log.Warn().Msg(text) }
+		if zcfg.Gate, err = d.budget("zuora", d.cfg.Zuora.PerSecond, d.cfg.Zuora.MaxInFlight, m); err != nil {
+			return nil, err
+		}
 		zc, err := zuora.New(zcfg)
 		if err != nil {
 			return nil, fmt.Errorf("zuora: %w", err)
@@ -259,6 +316,7 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		d.closers = append(d.closers, zc.Close)
 		ecfg.Reconcilers["zuora:account"] = reconcile.NewAccounts(zc, lc)
 		ecfg.Expanders["zuora:lookup"] = reconcile.NewLookups(zc)
+		d.vendors.zuora = zc
 	}
 	if d.cfg.Stripe.Enabled {
 		scfg, err := d.cfg.StripeClientConfig()
@@ -266,15 +324,30 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 			return nil, err
 		}
 		scfg.Observe, scfg.Now = m.call, d.opt.Now
+		if scfg.Gate, err = d.budget("stripe", d.cfg.Stripe.PerSecond, d.cfg.Stripe.MaxInFlight, m); err != nil {
+			return nil, err
+		}
 		sc, err := stripe.NewClient(scfg)
 		if err != nil {
 			return nil, fmt.Errorf("stripe: %w", err)
 		}
 		ecfg.Reconcilers["stripe:subscription"] = reconcile.NewSubscriptions(sc, lc, d.cfg.Stripe.LinkKeys)
 		ecfg.Expanders["stripe:customer"] = reconcile.NewCustomerSubscriptions(sc)
+		d.vendors.stripe = sc
 	}
+	ecfg.Expanders["limio:subscription"] = d.limioSubscriptions(lc)
+	d.vendors.limio = lc
 	return reconcile.New(ecfg), nil
 }
+
+func (d *Daemon) limioSubscriptions(lc *limio.Client) *reconcile.LimioSubscriptions {
+	if d.vendors.zuora == nil {
+		return reconcile.NewLimioSubscriptions(lc, nil, d.vendors.stripe != nil)
+	}
+	return reconcile.NewLimioSubscriptions(lc, d.vendors.zuora, d.vendors.stripe != nil)
+}
+
+func (d *Daemon) inScope() *reconcile.Scope { return d.scope }
 
 func (d *Daemon) loaders(m *metrics, out *outbox) (map[string]*clickhouse.Loader, error) {
 	events, err := clickhouse.NewLoader(clickhouse.LoaderConfig{

@@ -22,11 +22,11 @@ type ledger struct {
 	mu      sync.Mutex
 	values  map[record.Key][]byte
 	own     map[record.Key][][]byte // written here and not yet read back, oldest first
-	changed chan struct{}           // closed and replaced with every change
+	changed chan struct{}           // has something to receive after a change
 }
 
 func newLedger() *ledger {
-	return &ledger{values: map[record.Key][]byte{}, own: map[record.Key][][]byte{}, changed: make(chan struct{})}
+	return &ledger{values: map[record.Key][]byte{}, own: map[record.Key][][]byte{}, changed: make(chan struct{}, 1)}
 }
 
 // Get returns a value, nil when there is none. The caller must not change it.
@@ -52,13 +52,6 @@ func (l *ledger) Put(ctx context.Context, k record.Key, value []byte) error {
 	return nil
 }
 
-// Changed is closed at the next change of any value.
-func (l *ledger) Changed() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.changed
-}
-
 // read takes a record of the topic. An own one that comes back is known, and
 // must not replace a later own one that has not come back yet.
 func (l *ledger) read(k record.Key, value []byte) {
@@ -72,8 +65,10 @@ func (l *ledger) read(k record.Key, value []byte) {
 
 func (l *ledger) set(k record.Key, value []byte) {
 	l.values[k] = value
-	close(l.changed)
-	l.changed = make(chan struct{})
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
 }
 
 // forget takes value off the own ones that have not come back, and reports

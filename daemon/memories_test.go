@@ -75,14 +75,13 @@ func TestLedger(t *testing.T) {
 		}
 	}
 	is("")
-	changed := l.Changed()
 	for _, v := range []string{"1", "2", "3"} {
 		if err := l.Put(t.Context(), k, []byte(v)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	select {
-	case <-changed:
+	case <-l.changed:
 	default:
 		t.Error("nobody was told")
 	}

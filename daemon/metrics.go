@@ -2,11 +2,14 @@ package daemon
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hotsync/connectors/kafka"
+	"hotsync/daemon/budget"
+	"hotsync/daemon/sweep"
 	"hotsync/event"
 	"hotsync/internal/callout"
 	"hotsync/sinks/clickhouse"
@@ -23,6 +26,10 @@ type metrics struct {
 	waited    *prometheus.HistogramVec
 	callouts  *prometheus.CounterVec
 	calloutS  *prometheus.HistogramVec
+	turns     *prometheus.HistogramVec
+	swept     *prometheus.GaugeVec
+	sweeps    *prometheus.CounterVec
+	found     *prometheus.CounterVec
 	notices   *prometheus.CounterVec
 	rejected  prometheus.Counter
 	inFlight  prometheus.Gauge
@@ -51,13 +58,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		waited:    histogram("sync_wait_seconds", "Time from a trigger's reception to the start of its sync.", "cause"),
 		callouts:  counter("callouts_total", "Calls to vendors.", "service", "method", "route", "status"),
 		calloutS:  histogram("callout_seconds", "Duration of calls to vendors.", "service", "route"),
+		turns:     histogram("callout_turn_seconds", "Time a call waited for its turn in the vendor's budget.", "service", "lane"),
+		swept:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hotsync_sweep_run", Help: "The current or last run of a sweep: records listed and handed on, calls made; misses and overlaps so far."}, []string{"sweep", "what"}),
+		sweeps:    counter("sweep_runs_total", "Runs of sweeps that ended, by how: failed ones did not read everything.", "sweep", "outcome"),
+		found:     counter("sweep_findings_total", "How records ended that a sweep had looked at, by why it did. Applied or observed after billing_changed is drift that no event announced.", "why", "outcome"),
 		notices:   counter("kafka_notices_total", "What the Kafka consumers overcame by themselves.", "group", "kind"),
 		rejected:  prometheus.NewCounter(prometheus.CounterOpts{Name: "hotsync_events_rejected_total", Help: "Event messages that could not become a row."}),
 		inFlight:  gauge("syncs_in_flight", "Syncs under way."),
 		deferred:  gauge("triggers_deferred", "Deferred triggers held until they are due."),
 		lastEvent: gauge("last_sync_timestamp_seconds", "When the last sync ended."),
 	}
-	reg.MustRegister(m.messages, m.triggers, m.syncs, m.changes, m.tries, m.worked, m.waited, m.callouts, m.calloutS,
+	reg.MustRegister(m.messages, m.triggers, m.syncs, m.changes, m.tries, m.worked, m.waited, m.callouts, m.calloutS, m.turns, m.swept, m.sweeps, m.found,
 		m.notices, m.rejected, m.inFlight, m.deferred, m.lastEvent)
 	return m
 }
@@ -67,12 +78,39 @@ func (m *metrics) sync(e event.Event) {
 	m.syncs.WithLabelValues(string(e.Outcome), string(e.Reason), string(e.Cause)).Inc()
 	m.worked.WithLabelValues(string(e.Outcome)).Observe(float64(e.Worked) / 1000)
 	m.waited.WithLabelValues(string(e.Cause)).Observe(float64(e.Waited) / 1000)
+	if e.Cause == event.CauseSweep && len(e.Triggers) > 0 {
+		m.found.WithLabelValues(e.Triggers[0].Type, string(e.Outcome)).Inc()
+	}
 	m.lastEvent.Set(float64(e.At.UnixMilli()) / 1000)
 	if e.Outcome == event.Applied {
 		for _, c := range e.Changes {
 			m.changes.WithLabelValues(string(c.Object), c.Field).Inc()
 		}
 	}
+}
+
+// sweep shows how far a sweep is.
+func (m *metrics) sweep(s sweep.State) {
+	m.swept.WithLabelValues(s.Name, "missed").Set(float64(s.Missed))
+	m.swept.WithLabelValues(s.Name, "overlaps").Set(float64(s.Overlaps))
+	run := s.Current
+	if run == nil && len(s.Last) > 0 {
+		run = &s.Last[0]
+	}
+	if run == nil {
+		return
+	}
+	for what, n := range map[string]int64{
+		"listed": run.Stats.Listed, "equal": run.Stats.Equal, "handed_on": run.Stats.HandedOn, "pages": run.Stats.Pages, "estimate": run.Estimate,
+	} {
+		m.swept.WithLabelValues(s.Name, what).Set(float64(n))
+	}
+}
+
+// ran counts a run that ended.
+func (m *metrics) ran(e event.Event) {
+	name, _, _ := strings.Cut(e.Key.ID, "/")
+	m.sweeps.WithLabelValues(name, string(e.Outcome)).Inc()
 }
 
 // call counts a call to a vendor.
@@ -86,21 +124,29 @@ type gauges struct {
 	consumers map[string]*kafka.Consumer // by group
 	loaders   map[string]*clickhouse.Loader
 	memory    *memories
+	budgets   map[string]*budget.Budget // by vendor
 }
 
 var (
-	lagDesc     = prometheus.NewDesc("hotsync_kafka_lag_records", "Records not yet read, by group, topic and partition.", []string{"group", "topic", "partition"}, nil)
-	sharesDesc  = prometheus.NewDesc("hotsync_kafka_partitions_assigned", "Partition indexes assigned to this instance.", []string{"group"}, nil)
-	genDesc     = prometheus.NewDesc("hotsync_kafka_generation", "Generation of the consumer group.", []string{"group"}, nil)
-	rowsDesc    = prometheus.NewDesc("hotsync_loader_rows_total", "Rows inserted into ClickHouse.", []string{"table"}, nil)
-	retriesDesc = prometheus.NewDesc("hotsync_loader_retries_total", "Failed attempts to insert.", []string{"table"}, nil)
-	loadLagDesc = prometheus.NewDesc("hotsync_loader_lag_seconds", "How long the oldest event that is not a row has been waiting.", []string{"table"}, nil)
-	memoryDesc  = prometheus.NewDesc("hotsync_remembered_keys", "Keys with a memory in the state topic.", nil, nil)
+	lagDesc      = prometheus.NewDesc("hotsync_kafka_lag_records", "Records not yet read, by group, topic and partition.", []string{"group", "topic", "partition"}, nil)
+	sharesDesc   = prometheus.NewDesc("hotsync_kafka_partitions_assigned", "Partition indexes assigned to this instance.", []string{"group"}, nil)
+	genDesc      = prometheus.NewDesc("hotsync_kafka_generation", "Generation of the consumer group.", []string{"group"}, nil)
+	rowsDesc     = prometheus.NewDesc("hotsync_loader_rows_total", "Rows inserted into ClickHouse.", []string{"table"}, nil)
+	retriesDesc  = prometheus.NewDesc("hotsync_loader_retries_total", "Failed attempts to insert.", []string{"table"}, nil)
+	loadLagDesc  = prometheus.NewDesc("hotsync_loader_lag_seconds", "How long the oldest event that is not a row has been waiting.", []string{"table"}, nil)
+	rateDesc     = prometheus.NewDesc("hotsync_budget_calls_per_second", "Calls per second that this instance may make now, 0 for no limit.", []string{"service"}, nil)
+	limitDesc    = prometheus.NewDesc("hotsync_budget_limit_calls_per_second", "Calls per second that this instance may make when nothing is wrong, 0 for no limit.", []string{"service"}, nil)
+	flightDesc   = prometheus.NewDesc("hotsync_budget_calls_in_flight", "Calls under way.", []string{"service"}, nil)
+	waitingDesc  = prometheus.NewDesc("hotsync_budget_calls_waiting", "Calls that wait for their turn, by lane.", []string{"service", "lane"}, nil)
+	awayDesc     = prometheus.NewDesc("hotsync_budget_away", "1 while no call is made because the vendor is away.", []string{"service"}, nil)
+	throttleDesc = prometheus.NewDesc("hotsync_budget_throttled_total", "Calls that the vendor refused because of its limit.", []string{"service"}, nil)
+	memoryDesc   = prometheus.NewDesc("hotsync_remembered_keys", "Keys with a memory in the state topic.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lagDesc, sharesDesc, genDesc, rowsDesc, retriesDesc, loadLagDesc, memoryDesc} {
+	for _, d := range []*prometheus.Desc{lagDesc, sharesDesc, genDesc, rowsDesc, retriesDesc, loadLagDesc, memoryDesc,
+		rateDesc, limitDesc, flightDesc, waitingDesc, awayDesc, throttleDesc} {
 		ch <- d
 	}
 }
@@ -127,6 +173,21 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 			lag = max(lag, p.Lag)
 		}
 		put(loadLagDesc, prometheus.GaugeValue, lag.Seconds(), table)
+	}
+	for service, b := range g.budgets {
+		s := b.Stats()
+		put(rateDesc, prometheus.GaugeValue, s.Rate, service)
+		put(limitDesc, prometheus.GaugeValue, s.Limit, service)
+		put(flightDesc, prometheus.GaugeValue, float64(s.InFlight), service)
+		for lane, n := range s.Waiting {
+			put(waitingDesc, prometheus.GaugeValue, float64(n), service, lane.String())
+		}
+		away := 0.0
+		if s.Breaker == budget.Open {
+			away = 1
+		}
+		put(awayDesc, prometheus.GaugeValue, away, service)
+		put(throttleDesc, prometheus.CounterValue, float64(s.Throttled), service)
 	}
 	put(memoryDesc, prometheus.GaugeValue, float64(g.memory.size()))
 }

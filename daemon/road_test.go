@@ -86,6 +86,7 @@ func newRoad(t *testing.T) *road {
 	c.Reconcile.Loop.Settle, c.Reconcile.Loop.Window = 2*time.Second, 5*time.Second
 	c.Retry.MemoryBase, c.Retry.First, c.Retry.Second = 20*time.Millisecond, time.Second, 2*time.Second
 	c.Retry.FirstTries, c.Retry.SecondTries = 2, 2
+	c.Stripe.PerSecond, c.Zuora.PerSecond, c.Limio.PerSecond = 0, 0, 0
 	c.HTTP.Listen = "127.0.0.1:0"
 	r.cfg = c
 

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hotsync/connectors/kafka"
+	"hotsync/daemon/budget"
 	"hotsync/daemon/config"
 	"hotsync/event"
 	"hotsync/internal/fault"
@@ -26,17 +27,18 @@ type engine interface {
 // workers turn triggers into events. One of them owns a partition of the
 // trigger topics at a time, fleet-wide.
 type workers struct {
-	engine  engine
-	memory  *memories
-	out     *outbox
-	policy  retryPolicy
-	cfg     config.Workers
-	topics  topics
-	now     func() time.Time
-	log     zerolog.Logger
-	metrics *metrics
-	slots   chan struct{} // one for every sync under way, over all partitions
-	bulk    chan struct{} // one for every bulk sync under way: half of slots
+	planning *planning // nil: nobody plans sweeps here
+	engine   engine
+	memory   *memories
+	out      *outbox
+	policy   retryPolicy
+	cfg      config.Workers
+	topics   topics
+	now      func() time.Time
+	log      zerolog.Logger
+	metrics  *metrics
+	slots    chan struct{} // one for every sync under way, over all partitions
+	bulk     chan struct{} // one for every bulk sync under way: half of slots
 }
 
 func newWorkers(w workers) *workers {
@@ -50,6 +52,14 @@ func newWorkers(w workers) *workers {
 func (w *workers) Assigned(ctx context.Context, gen *kafka.Generation, part *kafka.Assignment) error {
 	if err := w.memory.caughtUp(ctx, part.Index()); err != nil {
 		return fmt.Errorf("take over partition %d: %w", part.Index(), err)
+	}
+	if part.Index() == 0 && w.planning != nil {
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			w.planning.run(ctx, gen)
+		}()
+		defer func() { <-over }()
 	}
 	p := &partition{workers: w, gen: gen, part: part, lanes: newLanes(w.now, w.wait), results: make(chan result)}
 	return p.run(ctx)
@@ -235,7 +245,7 @@ func (p *partition) do(ctx context.Context, key record.Key, batch []item, tries 
 	job := jobOf(key, batch)
 	job.Memory = p.memory.get(key)
 	job.Fence, job.Before = p.gen.Check, past.changes
-	v, err := p.handle(ctx, job)
+	v, err := p.handle(budget.In(ctx, laneOf(batch)), job)
 	if err != nil {
 		return result{err: err, past: past}
 	}
@@ -250,6 +260,23 @@ func (p *partition) do(ctx context.Context, key record.Key, batch []item, tries 
 		return result{err: err, past: tried{v.Event.Callouts, v.Changes}}
 	}
 	return result{}
+}
+
+// laneOf is how urgent the calls of a batch are: as its most urgent trigger.
+func laneOf(batch []item) budget.Lane {
+	lane := budget.Sweep
+	for _, it := range batch {
+		switch {
+		case it.trigger.Cause == event.CauseLogin:
+			lane = budget.Login
+		case it.bulk:
+		case it.trigger.Cause == event.CauseStripe, it.trigger.Cause == event.CauseCallout:
+			lane = min(lane, budget.Webhook)
+		default:
+			lane = min(lane, budget.API)
+		}
+	}
+	return lane
 }
 
 // handle calls the engine and turns a panic into a verdict, so that one bad

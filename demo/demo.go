@@ -177,6 +177,8 @@ func Settings() config.Config {
 	c.Reconcile.Loop.Settle, c.Reconcile.Loop.Window, c.Reconcile.Loop.MaxWrites = 3*time.Second, window, 50
 	c.Retry.MemoryTries = 2
 	c.Retry.First, c.Retry.FirstTries, c.Retry.Second, c.Retry.SecondTries = 3*time.Second, 10, 6*time.Second, 20
+	// The simulated vendors have no limits; what they ask for is respected.
+	c.Stripe.PerSecond, c.Zuora.PerSecond, c.Limio.PerSecond = 0, 0, 0
 	c.HTTP.Listen = "127.0.0.1:0"
 	return c
 }

@@ -19,6 +19,7 @@ import (
 	"hotsync/connectors/stripe"
 	"hotsync/internal/rest"
 	"hotsync/internal/secret"
+	"hotsync/reconcile"
 )
 
 // check reports what is wrong between keys, which their types do not show. The
@@ -43,6 +44,16 @@ func (f *file) check(c Config) {
 		f.wrong("zuora.enabled", "neither zuora nor stripe is enabled, so there is nothing to follow; enable one")
 	}
 	f.checkReconcile(c.Reconcile)
+	_, err := reconcile.NewScope(c.ScopeConfig())
+	for _, e := range flatten(err) { // include[0] "rule": what is wrong with it
+		at, text, ok := strings.Cut(e.Error(), "] ")
+		if !ok {
+			at, text = "exclude", e.Error()
+		} else {
+			at += "]"
+		}
+		f.wrong("reconcile.scope."+at, "%s", text)
+	}
 	f.checkSweeps(c.Sweeps)
 	f.checkTimes(c)
 	f.checkListen(c.HTTP.Listen)

@@ -12,6 +12,7 @@ import (
 	"hotsync/connectors/stripe"
 	"hotsync/connectors/zuora"
 	"hotsync/internal/secret"
+	"hotsync/reconcile"
 	"hotsync/sinks/clickhouse"
 )
 
@@ -63,6 +64,12 @@ func (c Config) LoginConfig() login.Config {
 		out.Providers = append(out.Providers, q)
 	}
 	return out
+}
+
+// ScopeConfig returns which records are taken care of.
+func (c Config) ScopeConfig() reconcile.ScopeConfig {
+	s := c.Reconcile.Scope
+	return reconcile.ScopeConfig{Include: slices.Clone(s.Include), Exclude: slices.Clone(s.Exclude), Percentage: float64(s.Percentage)}
 }
 
 // StripeDecoderConfig returns the settings of the webhook decoder. Its error
