@@ -15,6 +15,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"hotsync/internal/fault"
 )
 
 // sweepBoard shows sweeps and takes requests for them.
@@ -120,7 +122,7 @@ type answer[O any] struct{ Body O }
 func register[I, O any](a *api, op huma.Operation, handler func(context.Context, *I) (O, error)) {
 	op.Errors = []int{http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*answer[O], error) {
-		out, err := handler(ctx, in)
+		out, err := careful(ctx, in, handler)
 		if err != nil {
 			p := problemOf(err)
 			if p.Status == http.StatusInternalServerError && a.Failed != nil {
@@ -130,4 +132,15 @@ func register[I, O any](a *api, op huma.Operation, handler func(context.Context,
 		}
 		return &answer[O]{out}, nil
 	})
+}
+
+// careful turns a panic into an error: one request must not cut a connection
+// without a word.
+func careful[I, O any](ctx context.Context, in *I, handler func(context.Context, *I) (O, error)) (out O, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fault.Newf(fault.Bug, "panic: %v", p)
+		}
+	}()
+	return handler(ctx, in)
 }

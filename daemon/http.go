@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
 )
 
 // readiness is whether each part that must be up is up, and whether those that
@@ -87,6 +89,7 @@ func (r *readiness) report() report {
 type server struct {
 	listener net.Listener
 	handler  *http.ServeMux
+	errors   *log.Logger // of net/http itself; nil: its own
 }
 
 func newServer(listen string, ready *readiness, reg *prometheus.Registry) (*server, error) {
@@ -111,15 +114,17 @@ func newServer(listen string, ready *readiness, reg *prometheus.Registry) (*serv
 	return &server{listener: l, handler: mux}, nil
 }
 
-// mount adds the API for operators. It is called before run.
-func (s *server) mount(api http.Handler) {
+// mount adds the API for operators. What net/http has to say of it goes into
+// the daemon's log. It is called before run.
+func (s *server) mount(api http.Handler, to zerolog.Logger) {
+	s.errors = log.New(to, "", 0)
 	for _, path := range []string{"/api/", "/openapi.json", "/openapi.yaml"} {
 		s.handler.Handle(path, api)
 	}
 }
 
 func (s *server) run(ctx context.Context) error {
-	srv := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	srv := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.errors, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
