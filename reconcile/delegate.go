@@ -106,6 +106,10 @@ func delegate(key record.Key, w Want, h Have, writes []record.Write, now time.Ti
 			d.asks, d.wishes = append(d.asks, write), append(d.wishes, write)
 			continue
 		}
+		if link, is := linkOf(write); is {
+			// Without it Limio's sync would not know what to read.
+			d.asks, d.wishes = append(d.asks, link), append(d.wishes, link)
+		}
 		wish, left := split(write, table, h, now)
 		if len(left.Fields) > 0 {
 			d.left = append(d.left, left)
@@ -131,7 +135,7 @@ func delegate(key record.Key, w Want, h Have, writes []record.Write, now time.Ti
 
 func (d *delegation) ask(key record.Key, w Want, h Have, ref string, wish record.Write) {
 	d.wishes = append(d.wishes, wish)
-	if slices.ContainsFunc(d.asks, func(a record.Write) bool { return a.Ref == ref }) {
+	if slices.ContainsFunc(d.asks, func(a record.Write) bool { return a.Op != record.OpUpdate && a.Ref == ref }) {
 		return
 	}
 	id := h.Subscriptions[ref]
@@ -158,6 +162,18 @@ func (d delegation) note() string {
 	return fmt.Sprintf("%d fields differ that Limio's own sync does not see to (%s)", n, strings.Join(types, ", "))
 }
 
+// linkOf is the part of a write that links a Limio record to its Stripe
+// subscription: it is written as ever.
+func linkOf(w record.Write) (link record.Write, is bool) {
+	for _, f := range w.Fields {
+		if f.Field == linkField {
+			link, is = w, true
+			link.Fields = []record.FieldChange{f}
+		}
+	}
+	return link, is
+}
+
 // split divides the fields of a write into those that Limio's sync covers and
 // those that it leaves.
 func split(w record.Write, table record.Authority, h Have, now time.Time) (wish, left record.Write) {
@@ -167,6 +183,9 @@ func split(w record.Write, table record.Authority, h Have, now time.Time) (wish,
 		table = nil
 	}
 	for _, f := range w.Fields {
+		if f.Field == linkField {
+			continue
+		}
 		if slices.ContainsFunc(table, func(r record.Rule) bool { return r.Type == w.Type && r.Field == f.Field }) {
 			wish.Fields = append(wish.Fields, f)
 		} else {

@@ -43,6 +43,9 @@ type Config struct {
 	// Scope says which records are taken care of. It is asked once for every job,
 	// since it may be replaced. Nil, or a nil answer: all of them.
 	Scope func() *Scope
+	// Newcomers says what becomes of Stripe subscriptions that Limio does not
+	// know. Nil: nothing.
+	Newcomers *Newcomers
 	// VerifyFull reads Limio even when the wanted state is the one it was last
 	// seen to hold.
 	VerifyFull bool
@@ -59,7 +62,13 @@ type Config struct {
 type Engine struct{ cfg Config }
 
 // New returns an engine.
-func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
+func New(cfg Config) *Engine {
+	if n := cfg.Newcomers; n != nil && n.cfg.Mode == NewcomersOrder {
+		cfg.Guard.Own = event.Origin(n.cfg.Source)
+		cfg.Guard.Origins = append(slices.Clip(cfg.Guard.Origins), cfg.Guard.Own)
+	}
+	return &Engine{cfg: cfg}
+}
 
 // Verdict is how a job ended and what must be made durable before its triggers
 // are committed.
@@ -89,7 +98,8 @@ func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 	s.conclude(err)
 	s.verdict.Event = s.event(event.Done, calls.Calls())
 	s.verdict.Changes = s.changes
-	s.verdict.Memory, s.verdict.Remember = s.memory, !s.memory.equal(before)
+	s.verdict.Memory = s.memory
+	s.verdict.Remember = s.verdict.Remember || !s.memory.equal(before)
 	if err := s.verdict.Event.Identify(); err != nil {
 		return Verdict{}, err
 	}
@@ -111,6 +121,7 @@ type sync struct {
 	reason  event.Reason
 	note    string
 	plan    string // of an observed sync
+	ordered string // the order that this sync sent, or found again
 	origin  event.Origin
 	err     error
 	verdict Verdict
@@ -143,6 +154,11 @@ func (s *sync) run(ctx context.Context) error {
 	}
 	if err := s.inScope(&s.want.Source); err != nil {
 		return err
+	}
+	if s.want.Newcomer != nil {
+		if err := s.enrol(ctx, r); err != nil || s.outcome != "" {
+			return err
+		}
 	}
 	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.mustLook() {
 		s.memory.Mark = s.want.Mark
@@ -209,8 +225,7 @@ func (s *sync) request() Request {
 // heard of. A company moves its customers when it wants to: a sweep keeps records
 // true and does not start a migration.
 func (s *sync) notMigrated(writes []record.Write) bool {
-	return !s.cfg.SweepImports && s.have.Customer == "" && imports(writes) &&
-		!slices.ContainsFunc(s.job.Triggers, func(t event.Trigger) bool { return t.Cause != event.CauseSweep })
+	return !s.cfg.SweepImports && s.have.Customer == "" && imports(writes) && s.job.sweepsOnly()
 }
 
 func imports(writes []record.Write) bool {
@@ -253,12 +268,10 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 		s.end(event.Observed, event.ReasonWouldApply, "")
 		return true, nil
 	}
-	if base, bound := s.job.base(); bound && base != plan {
-		s.add(record.Changes(writes))
-		s.end(event.Skipped, event.ReasonBaseMoved, "something changed since the plan was made: what would be written now is not what was reviewed")
+	if s.baseMoved(plan, writes) {
 		return true, nil
 	}
-	orders := s.have.Orders
+	orders := s.foreign(s.have.Orders)
 	if o, ok := r.(Originator); ok {
 		more, err := o.Orders(ctx, s.have, writes)
 		if err != nil {
@@ -279,21 +292,25 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 	return true, nil
 }
 
+// baseMoved ends the sync when a person reviewed another plan than this one.
+func (s *sync) baseMoved(plan string, writes []record.Write) bool {
+	base, bound := s.job.base()
+	if !bound || base == plan || s.ordered != "" {
+		return false
+	}
+	s.add(record.Changes(writes))
+	s.end(event.Skipped, event.ReasonBaseMoved, "something changed since the plan was made: what would be written now is not what was reviewed")
+	return true
+}
+
 // apply makes the plan durable, then writes it. Invariant 2 and 6.
 func (s *sync) apply(ctx context.Context, p delegation) error {
-	planned := record.Changes(p.wishes)
-	s.add(planned)
-	ev := s.event(event.Planned, nil)
-	ev.Changes = s.mask(planned)
-	if err := ev.Identify(); err != nil {
+	if err := s.announce(ctx, p.wishes); err != nil {
 		return err
 	}
-	if err := s.cfg.Events.Record(ctx, ev); err != nil {
-		return fault.As(fault.Stopped, fmt.Errorf("record the plan of %s: %w", s.job.Key, err))
-	}
 	for _, w := range p.asks {
-		if err := s.job.Fence(ctx); err != nil {
-			return fault.As(fault.Stopped, fmt.Errorf("before writing %s %s: %w", w.Type, w.ID, err))
+		if err := s.fence(ctx, w); err != nil {
+			return err
 		}
 		id, err := s.cfg.Limio.Apply(ctx, w)
 		if err != nil {
@@ -309,6 +326,29 @@ func (s *sync) apply(ctx context.Context, p delegation) error {
 	return nil
 }
 
+// announce makes durable what is about to be written.
+func (s *sync) announce(ctx context.Context, writes []record.Write) error {
+	planned := record.Changes(writes)
+	s.add(planned)
+	ev := s.event(event.Planned, nil)
+	ev.Changes = s.mask(planned)
+	if err := ev.Identify(); err != nil {
+		return err
+	}
+	if err := s.cfg.Events.Record(ctx, ev); err != nil {
+		return fault.As(fault.Stopped, fmt.Errorf("record the plan of %s: %w", s.job.Key, err))
+	}
+	return nil
+}
+
+// fence fails when the key is no longer ours to write.
+func (s *sync) fence(ctx context.Context, w record.Write) error {
+	if err := s.job.Fence(ctx); err != nil {
+		return fault.As(fault.Stopped, fmt.Errorf("before writing %s %s: %w", w.Type, cmp.Or(w.ID, w.Ref), err))
+	}
+	return nil
+}
+
 // add notes changes, each once: a try that is made again plans the same.
 func (s *sync) add(changes []record.Change) {
 	for _, c := range changes {
@@ -318,9 +358,11 @@ func (s *sync) add(changes []record.Change) {
 	}
 }
 
-// created reports whether a record was imported on the way.
+// created reports whether a record was imported, ordered or made on the way.
 func (s *sync) created() bool {
-	return slices.ContainsFunc(s.changes, func(c record.Change) bool { return c.Op == record.OpImport })
+	return slices.ContainsFunc(s.changes, func(c record.Change) bool {
+		return c.Op == record.OpImport || c.Op == record.OpOrder || (c.Op == record.OpCreate && c.Object == record.SubscriptionType)
+	})
 }
 
 func (s *sync) expand(ctx context.Context, x Expander) error {

@@ -13,6 +13,8 @@ import (
 type GuardConfig struct {
 	// Origins are the sources whose changes Limio itself started.
 	Origins []event.Origin
+	// Own is the one of them that is hotsync itself, "" for none.
+	Own event.Origin
 	// Settle is how long such a change is left alone, so that Limio's own
 	// orchestration can finish.
 	Settle time.Duration
@@ -79,6 +81,12 @@ func (g GuardConfig) settling(until time.Time, origin event.Origin, now time.Tim
 	if latest := now.Add(g.Settle + time.Second); until.After(latest) {
 		until = latest
 	}
+	if origin == g.Own && origin != "" {
+		return &suppression{
+			reason: event.ReasonOwnEcho, origin: origin, until: until,
+			note: "hotsync itself started this change (" + string(origin) + "); it is left to finish until " + until.Format(time.RFC3339),
+		}
+	}
 	return &suppression{
 		reason: event.ReasonOrigin, origin: origin, until: until,
 		note: "Limio itself started this change (" + string(origin) + "); it is left to finish until " + until.Format(time.RFC3339),
@@ -115,7 +123,7 @@ func (g GuardConfig) recent(writes []time.Time, now time.Time) []time.Time {
 func (m Memory) suppressed(s *suppression) Memory {
 	m.Converged = ""
 	switch s.reason {
-	case event.ReasonOrigin:
+	case event.ReasonOrigin, event.ReasonOwnEcho:
 		m.SettleUntil, m.SettleOrigin = s.until, s.origin
 	case event.ReasonFlapping:
 		m.HeldUntil = s.until

@@ -89,6 +89,11 @@ func (j Job) via() string {
 	return ""
 }
 
+// sweepsOnly reports whether nobody but sweeps asked.
+func (j Job) sweepsOnly() bool {
+	return !slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool { return t.Cause != event.CauseSweep })
+}
+
 // insists reports whether a person asked, which overrides shortcuts and brakes.
 func (j Job) insists() bool {
 	return slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool {

@@ -43,6 +43,15 @@ type Want struct {
 	From time.Time
 	// Source is what scope rules ask of the billing side.
 	Source Source
+	// Newcomer is set instead of Link and Objects when Limio is not known to have
+	// the record at all, so that there is nothing to compare.
+	Newcomer *Newcomer
+}
+
+// Newcomer is a record of a billing system that Limio does not know.
+type Newcomer struct {
+	Subscription record.Subscription
+	Note         string // why it is taken for unknown, for a person
 }
 
 // Have is what Limio holds.
@@ -134,6 +143,8 @@ type Memory struct {
 	Subscriptions map[string]string `json:"subscriptions,omitempty"`
 	// Account is the Zuora account a lookup key led to.
 	Account string `json:"account,omitempty"`
+	// Order is how far the record is with being made known to Limio.
+	Order *Claim `json:"order,omitempty"`
 	// Writes are the times of recent applied syncs, oldest first.
 	Writes []time.Time `json:"writes,omitempty"`
 	// Target is the wanted state that was written last.

@@ -81,6 +81,9 @@ func (s *sync) related() []string {
 	for _, id := range s.have.Subscriptions {
 		out = append(out, id)
 	}
+	if c := s.memory.Order; c != nil && c.Order != "" {
+		out = append(out, c.Order)
+	}
 	for _, t := range s.verdict.Now {
 		out = append(out, t.Key.String())
 	}

@@ -82,7 +82,9 @@ func pair(wants, haves []record.Object) (pairs map[int]record.Object, spare []re
 	same := func(want, have record.Object) bool {
 		return sameDay(want, have) && record.Same(record.Amount, want.Fields["data.amount"], have.Fields["data.amount"])
 	}
-	take(func(want, have record.Object) bool { return same(want, have) && want.Fields["status"] == have.Fields["status"] })
+	take(func(want, have record.Object) bool {
+		return same(want, have) && want.Fields["status"] == have.Fields["status"]
+	})
 	take(same)
 	take(sameDay)
 	for j, have := range haves {

@@ -31,6 +31,7 @@ func StripeAuthority() record.Authority {
 		{Type: record.SubscriptionType, Field: "status"},
 		{Type: record.SubscriptionType, Field: "data.termStartDate", Kind: record.Date},
 		{Type: record.SubscriptionType, Field: "data.termEndDate", Kind: record.Date},
+		{Type: record.SubscriptionType, Field: linkField}, // of records that hotsync had Limio make
 
 		{Type: record.ScheduleType, Field: "status"},
 		{Type: record.ScheduleType, Field: "data.type"},
@@ -83,13 +84,30 @@ func (s *Subscriptions) Want(ctx context.Context, r Request) (Want, error) {
 	}
 	link = cmp.Or(link, r.Limio)
 	if link == "" {
-		return Want{}, skipMarked(sub.Mark, event.ReasonUnknownSubscription, "no Limio subscription is linked to "+sub.ID+": its metadata has none of "+fmt.Sprint(s.linkKeys))
+		return Want{
+			Label: sub.ID, Mark: sub.Mark, Related: []string{sub.Customer},
+			Source: Source{Key: record.StripeSubscription(sub.ID), Metadata: sub.Metadata},
+			Newcomer: &Newcomer{
+				Subscription: sub,
+				Note:         "no Limio subscription is linked to " + sub.ID + ": its metadata has none of " + fmt.Sprint(s.linkKeys),
+			},
+		}, nil
 	}
 	if sub.Status == record.StatusLeave {
 		return Want{}, skipMarked(sub.Mark, event.ReasonNotStarted, "the subscription is "+sub.SourceStatus+"; nothing is billed yet")
 	}
-	return wantStripe(sub, link), nil
+	w := wantStripe(sub, link)
+	if c := r.Memory.Order; c != nil && c.Subscription == link {
+		// hotsync had Limio make this record, so it sees to the link as well.
+		w.Objects[0].Fields[linkField] = record.Text(sub.ID)
+		w.Fingerprint = record.FingerprintOf(w.Objects)
+	}
+	return w, nil
 }
+
+// linkField is where Limio's record names its Stripe subscription (assumption
+// 14).
+const linkField = "data.stripe.subscription_id"
 
 func wantStripe(sub record.Subscription, link string) Want {
 	w := Want{
@@ -160,7 +178,7 @@ func (s *Subscriptions) Have(ctx context.Context, w Want, _ Memory) (Have, error
 // it names none.
 func linkedTo(objects []record.Object, id string) string {
 	sub := first(objects, func(o record.Object) bool { return o.ID == id })
-	return sub.Fields["data.stripe.subscription_id"].String()
+	return sub.Fields[linkField].String()
 }
 
 // Diff implements Reconciler.

@@ -17,8 +17,8 @@ type Account struct {
 	Subscriptions  []Subscription  // latest versions only, complete
 	Mark           Mark            // of the list that shows this account
 	// Until is when the same state of Zuora begins to mean something else: a
-	// charge ends, a cancellation takes effect, a payment falls due. Equal marks
-	// say nothing from then on. Zero: never.
+	// charge ends, a cancellation takes effect, the horizon of the schedules
+	// moves. Equal marks say nothing from then on. Zero: never.
 	Until time.Time
 }
 
@@ -68,14 +68,15 @@ type Subscription struct {
 	AutoRenew     bool
 	Ending        bool // ended, or will end at TermEnd: nothing is due after it
 	Offers        []Offer
-	Schedules     []Schedule     // Stripe only; paid, pending and upcoming
+	Schedules     []Schedule     // Stripe's paid, pending and upcoming; Zuora's upcoming, nil when they are not read
 	PaymentMethod *PaymentMethod // Stripe only; nil when there is none
 	Metadata      map[string]string
 	Mark          Mark // Stripe only; of the list that shows this subscription
 	// Items and Buyer are what a new subscription has to tell of itself to be
 	// ordered in Limio. Stripe only.
-	Items []Item
-	Buyer Address // the customer's name, e-mail address and address, as far as known
+	Created time.Time // when Stripe stored it; Start may lie before or after
+	Items   []Item
+	Buyer   Address // the customer's name, e-mail address and address, as far as known
 }
 
 // Item is one line of a Stripe subscription: so many of a price.
