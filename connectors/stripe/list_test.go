@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -274,5 +275,34 @@ func TestEventsSince(t *testing.T) {
 	w.SetQuiet(false)
 	if after := w.marks(t, c)[id]; after == before || len(w.all(t, c, start)) != count {
 		t.Errorf("a silent change: mark %q and %q, %d events where %d were", before, after, len(w.all(t, c, start)), count)
+	}
+}
+
+// BenchmarkGlimpses shows what a page of a hundred costs from end to end.
+func BenchmarkGlimpses(b *testing.B) {
+	s := sandbox.New(sandbox.Config{Clock: httpsim.FrozenClock(start), Seed: 7})
+	s.SetQuiet(true)
+	for range 100 {
+		cus, err := s.AddCustomer(sandbox.CustomerParams{Name: "Ada Reader"})
+		if err == nil {
+			_, err = s.AddPaymentMethod(sandbox.PaymentMethodParams{Customer: cus.ID, Default: true})
+		}
+		if err == nil {
+			_, err = s.AddSubscription(sandbox.SubscriptionParams{Customer: cus.ID, Item: sandbox.ItemParams{Amount: 4200}})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	srv := httptest.NewServer(s)
+	defer srv.Close()
+	c, err := NewClient(ClientConfig{BaseURL: srv.URL, Key: secret.New("sk_test_sandbox")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if page, err := c.Glimpses(b.Context(), ""); err != nil || len(page.Glimpses) != 100 {
+			b.Fatal(len(page.Glimpses), err)
+		}
 	}
 }

@@ -29,7 +29,7 @@ func (s *Server) changeLive(what, id string, cause Cause, change func(sub *subsc
 // its key.
 func (s *Server) SetMetadata(subID string, metadata map[string]string, cause Cause) error {
 	return s.changeLive("set metadata", subID, cause, func(sub *subscription, _ time.Time) error {
-		mergeMetadata(sub.Metadata, metadata)
+		sub.Metadata = merged(sub.Metadata, metadata)
 		return nil
 	})
 }

@@ -1,6 +1,7 @@
 package stripe
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -25,6 +26,19 @@ type event struct {
 	delivered bool
 	attempts  int
 	nextTry   time.Time
+}
+
+// json shows an event as it was rendered when it happened; only the count of
+// outstanding deliveries is today's.
+func (e *event) json() raw {
+	if !e.delivered {
+		return raw(e.Body)
+	}
+	// No string holds this text, since its quotes would be escaped, and keys
+	// are sorted: of its field only the request and the type come after it.
+	const waiting, done = `"pending_webhooks":1,"request":`, `"pending_webhooks":0,"request":`
+	i := bytes.LastIndex(e.Body, []byte(waiting))
+	return raw(e.Body[:i]) + done + raw(e.Body[i+len(waiting):])
 }
 
 // tell makes an event about an object as it is now.
@@ -82,7 +96,7 @@ func (s *Server) emit(at time.Time, cause Cause, kind string, object, previous o
 func (s *Server) post(at time.Time, kind string, envelope obj) *event {
 	id := s.newID("evt_")
 	envelope["id"] = id
-	e := &event{Event: Event{ID: id, Type: kind, Created: at, Body: appendJSON(make([]byte, 0, 4096), envelope)}, seq: s.nextSeq()}
+	e := &event{Event: Event{ID: id, Type: kind, Created: at, Body: s.encoder.append(make([]byte, 0, 4096), "event", envelope)}, seq: s.nextSeq()}
 	s.events[id] = e
 	s.eventList.add(at, e.seq, id, e)
 	s.outbox = append(s.outbox, e)

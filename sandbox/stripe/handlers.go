@@ -317,7 +317,7 @@ func (s *Server) listEvents(c *call) (obj, *apiError) {
 	}
 	data := []any{}
 	for _, e := range found {
-		data = append(data, s.eventJSON(e))
+		data = append(data, e.json())
 	}
 	return listJSON("/v1/events", data, more), nil
 }
@@ -335,25 +335,13 @@ func (s *Server) getEvent(c *call) (obj, *apiError) {
 	if e == nil || e.Created.Before(s.now().Add(-eventsFor)) {
 		return nil, missing("event", c.PathValue("id"), "id")
 	}
-	return s.eventJSON(e), nil
-}
-
-// eventJSON shows an event as it was rendered when it happened; only the count
-// of outstanding deliveries is today's.
-func (s *Server) eventJSON(e *event) obj {
-	out := obj{"id": e.ID, "object": "event", "type": e.Type, "created": e.Created.Unix(), "livemode": false}
-	var was struct {
-		APIVersion string          `json:"api_version"`
-		Data       json.RawMessage `json:"data"`
-		Request    json.RawMessage `json:"request"`
-	}
-	if err := json.Unmarshal(e.Body, &was); err != nil {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(e.json()), &fields); err != nil {
 		panic(fmt.Sprintf("stripe sandbox: read back event %s: %v", e.ID, err)) // it was made by post
 	}
-	out["api_version"], out["data"], out["request"] = was.APIVersion, was.Data, was.Request
-	out["pending_webhooks"] = 1
-	if e.delivered {
-		out["pending_webhooks"] = 0
+	out := obj{}
+	for k, v := range fields {
+		out[k] = raw(v)
 	}
-	return out
+	return out, nil
 }

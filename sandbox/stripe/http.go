@@ -57,10 +57,10 @@ func (s *Server) routes() {
 	s.Handle("/", func(w http.ResponseWriter, r *http.Request) {
 		s.begin(w, r)
 		if err := s.authorize(w, r); err != nil {
-			writeError(w, err)
+			s.writeError(w, err)
 			return
 		}
-		writeError(w, unrecognized(r))
+		s.writeError(w, unrecognized(r))
 	})
 }
 
@@ -75,10 +75,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
 	s.begin(w, r)
 	out, err := s.handle(w, r, e)
 	if err != nil {
-		writeError(w, err)
+		s.writeError(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, out)
+	s.writeJSON(w, http.StatusOK, out)
 }
 
 func (s *Server) handle(w http.ResponseWriter, r *http.Request, e endpoint) (obj, *apiError) {
@@ -184,16 +184,21 @@ func (s *Server) renderFault(w http.ResponseWriter, r *http.Request, code string
 		e.status, e.Type = http.StatusInternalServerError, "api_error"
 		e.Message = fmt.Sprintf("The sandbox knows no fault %q: use rate_limit, lock_timeout, internal, unavailable or forbidden.", code)
 	}
-	writeError(w, e)
+	s.writeError(w, e)
 }
 
-func writeError(w http.ResponseWriter, e *apiError) {
-	writeJSON(w, e.status, obj{"error": e})
+func (s *Server) writeError(w http.ResponseWriter, e *apiError) {
+	s.writeJSON(w, e.status, obj{"error": e})
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body := appendJSON(nil, v)
+func (s *Server) writeJSON(w http.ResponseWriter, status int, v any) {
+	buf, _ := s.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	*buf = append(s.encoder.append((*buf)[:0], "", v), '\n')
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // a client that has gone away is no concern of ours
+	_, _ = w.Write(*buf) // a client that has gone away is no concern of ours
+	s.buffers.Put(buf)
 }

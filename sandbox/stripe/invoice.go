@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -86,7 +85,7 @@ func (s *Server) upcoming(sub *subscription) *invoice {
 	next.Status = StatusActive
 	inv := &invoice{Invoice: s.invoiceFor(&next, "upcoming", sub.CurrentPeriodEnd, sub.CurrentPeriodStart, sub.CurrentPeriodEnd)}
 	inv.NextPaymentAttempt = inv.Created.Add(s.cfg.DraftFor)
-	inv.Metadata = maps.Clone(sub.Metadata)
+	inv.Metadata = sub.Metadata
 	for i := range inv.Lines {
 		inv.Lines[i].ID = "il_tmp_" + sub.Items[i].ID[len("si_"):]
 	}
@@ -135,7 +134,7 @@ func (s *Server) open(sub *subscription, inv *invoice, at time.Time, cause Cause
 	c := s.customers[inv.Customer]
 	inv.Number = fmt.Sprintf("%s-%04d", c.InvoicePrefix, c.NextInvoiceSequence)
 	c.NextInvoiceSequence++
-	inv.Status, inv.FinalizedAt, inv.Metadata = InvoiceOpen, at, maps.Clone(sub.Metadata)
+	inv.Status, inv.FinalizedAt, inv.Metadata = InvoiceOpen, at, sub.Metadata
 	inv.next, inv.NextPaymentAttempt = time.Time{}, time.Time{}
 	if inv.CollectionMethod == SendInvoice {
 		inv.DueDate = at.AddDate(0, 0, sub.DaysUntilDue)

@@ -59,7 +59,19 @@ func (q query) array(name string) []string { return q.arrays[name] }
 // within says whether a time is in the range that was asked for, if any.
 func (q query) within(name string, t int64) bool {
 	for _, b := range q.ranges[name] {
-		ok := map[string]bool{"": t == b.at, "gt": t > b.at, "gte": t >= b.at, "lt": t < b.at, "lte": t <= b.at}[b.op]
+		var ok bool
+		switch b.op {
+		case "gt":
+			ok = t > b.at
+		case "gte":
+			ok = t >= b.at
+		case "lt":
+			ok = t < b.at
+		case "lte":
+			ok = t <= b.at
+		default:
+			ok = t == b.at
+		}
 		if !ok {
 			return false
 		}

@@ -10,6 +10,8 @@ import (
 // expansion and versions may change them.
 type obj = map[string]any
 
+const noAddress raw = `{"city":null,"country":null,"line1":null,"line2":null,"postal_code":null,"state":null}`
+
 const inlineLimit = 10 // items and lines shown within their object
 
 // json renders any object of the account in APIVersion.
@@ -46,7 +48,7 @@ func unix(t time.Time) any {
 }
 
 func metadataJSON(m map[string]string) obj {
-	out := obj{}
+	out := make(obj, len(m))
 	for k, v := range m {
 		out[k] = v
 	}
@@ -78,7 +80,7 @@ func (s *Server) subscriptionJSON(sub *subscription) obj {
 	}
 	return obj{
 		"id": sub.ID, "object": "subscription", "application": nil, "application_fee_percent": nil,
-		"automatic_tax":        obj{"enabled": false, "liability": nil},
+		"automatic_tax":        raw(`{"enabled":false,"liability":null}`),
 		"billing_cycle_anchor": sub.BillingCycleAnchor.Unix(), "billing_cycle_anchor_config": nil, "billing_thresholds": nil,
 		"cancel_at": unix(sub.CancelAt), "cancel_at_period_end": sub.CancelAtPeriodEnd, "canceled_at": unix(sub.CanceledAt),
 		"cancellation_details": obj{"comment": nil, "feedback": nil, "reason": orNull(sub.CancellationReason)},
@@ -90,8 +92,7 @@ func (s *Server) subscriptionJSON(sub *subscription) obj {
 		"items":          listJSON("/v1/subscription_items?subscription="+sub.ID, items, len(sub.Items) > inlineLimit),
 		"latest_invoice": orNull(sub.LatestInvoice), "livemode": false, "metadata": metadataJSON(sub.Metadata),
 		"next_pending_invoice_item_invoice": nil, "on_behalf_of": nil, "pause_collection": pause,
-		"payment_settings": obj{"payment_method_options": nil, "payment_method_types": nil,
-			"save_default_payment_method": "off"},
+		"payment_settings":              raw(`{"payment_method_options":null,"payment_method_types":null,"save_default_payment_method":"off"}`),
 		"pending_invoice_item_interval": nil, "pending_setup_intent": nil, "pending_update": nil, "schedule": nil,
 		"start_date": sub.StartDate.Unix(), "status": sub.Status, "test_clock": nil, "transfer_data": nil,
 		"trial_end": unix(sub.TrialEnd), "trial_start": unix(sub.TrialStart),
@@ -161,8 +162,7 @@ func (s *Server) methodJSON(m *paymentMethod) obj {
 		"customer": orNull(m.Customer), "livemode": false, "metadata": metadataJSON(m.Metadata),
 	}
 	name, email := orNull(m.name), orNull(m.email)
-	out["billing_details"] = obj{"address": obj{"city": nil, "country": nil, "line1": nil, "line2": nil,
-		"postal_code": nil, "state": nil}, "email": email, "name": name, "phone": nil}
+	out["billing_details"] = obj{"address": noAddress, "email": email, "name": name, "phone": nil}
 	switch m.Type {
 	case "card":
 		out["card"] = cardJSON(m.Card, m.ID)
@@ -189,11 +189,11 @@ func cardJSON(c *Card, id string) obj {
 	}
 	return obj{
 		"brand": c.Brand, "country": c.Country, "display_brand": c.Brand,
-		"checks":    obj{"address_line1_check": nil, "address_postal_code_check": nil, "cvc_check": "pass"},
+		"checks":    raw(`{"address_line1_check":null,"address_postal_code_check":null,"cvc_check":"pass"}`),
 		"exp_month": c.ExpMonth, "exp_year": c.ExpYear, "fingerprint": fingerprint(id),
 		"funding": c.Funding, "generated_from": nil, "last4": c.Last4,
 		"networks":             obj{"available": []any{c.Brand}, "preferred": nil},
-		"three_d_secure_usage": obj{"supported": true}, "wallet": wallet,
+		"three_d_secure_usage": raw(`{"supported":true}`), "wallet": wallet,
 	}
 }
 

@@ -141,6 +141,9 @@ type Server struct {
 	outbox      []*event
 
 	agenda agenda
+
+	encoder encoder
+	buffers sync.Pool // of *[]byte, for answers
 }
 
 // New returns an empty account.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -87,7 +88,7 @@ func (s *Server) newSubscription(p SubscriptionParams) (*subscription, *customer
 	sub := &subscription{
 		Subscription: Subscription{
 			ID: cmp.Or(p.ID, s.newID("sub_")), Customer: c.ID, Status: StatusActive,
-			Description: p.Description, Metadata: orEmpty(p.Metadata),
+			Description: p.Description, Metadata: maps.Clone(p.Metadata),
 			CollectionMethod:     cmp.Or(p.CollectionMethod, ChargeAutomatically),
 			DefaultPaymentMethod: p.DefaultPaymentMethod,
 			MissingPaymentMethod: cmp.Or(p.MissingPaymentMethod, "create_invoice"),
@@ -164,7 +165,7 @@ func (s *Server) newItems(p SubscriptionParams, at time.Time) ([]Item, error) {
 		}
 		items = append(items, Item{
 			ID: s.newID("si_"), Price: price, Quantity: cmp.Or(ip.Quantity, 1),
-			Metadata: orEmpty(ip.Metadata), Created: at,
+			Metadata: maps.Clone(ip.Metadata), Created: at,
 		})
 	}
 	return items, nil

@@ -60,7 +60,7 @@ func (s *Server) AddCustomer(p CustomerParams) (Customer, error) {
 	at := s.orNow(p.Created)
 	c := &customer{Customer: Customer{
 		ID: id, Name: p.Name, Email: p.Email, Phone: p.Phone, Description: p.Description,
-		Metadata: orEmpty(p.Metadata), InvoicePrefix: fmt.Sprintf("%08X", s.ids.Uint32()),
+		Metadata: maps.Clone(p.Metadata), InvoicePrefix: fmt.Sprintf("%08X", s.ids.Uint32()),
 		NextInvoiceSequence: 1, Created: at,
 	}}
 	if p.Address != nil {
@@ -120,7 +120,7 @@ func (s *Server) AddPaymentMethod(p PaymentMethodParams) (PaymentMethod, error) 
 	}
 	at := s.orNow(p.Created)
 	m := &paymentMethod{PaymentMethod: PaymentMethod{
-		ID: id, Type: kind, Customer: c.ID, Legacy: p.Legacy, Metadata: orEmpty(p.Metadata), Created: at,
+		ID: id, Type: kind, Customer: c.ID, Legacy: p.Legacy, Metadata: maps.Clone(p.Metadata), Created: at,
 		Last4: cmp.Or(p.Last4, "6789"), Country: cmp.Or(p.Country, "US"),
 	}, name: c.Name, email: c.Email}
 	if kind == "card" {
@@ -214,7 +214,7 @@ func (s *Server) UpdateCustomer(id string, ch CustomerChange, cause Cause) error
 			a := *ch.Address
 			c.Address = &a
 		}
-		mergeMetadata(c.Metadata, ch.Metadata)
+		c.Metadata = merged(c.Metadata, ch.Metadata)
 	})
 	return nil
 }
@@ -352,19 +352,18 @@ func (s *Server) created(c Cause) Cause {
 	return s.settled(c)
 }
 
-func orEmpty(m map[string]string) map[string]string {
-	if m == nil {
-		return map[string]string{}
-	}
-	return maps.Clone(m)
-}
-
-func mergeMetadata(to, from map[string]string) {
-	for k, v := range from {
+// merged returns the union of two metadata maps, the second one wins and an
+// empty value removes its key. Maps of metadata are never changed: invoices
+// share those of their subscription.
+func merged(was, with map[string]string) map[string]string {
+	out := make(map[string]string, len(was)+len(with))
+	maps.Copy(out, was)
+	for k, v := range with {
 		if v == "" {
-			delete(to, k)
+			delete(out, k)
 		} else {
-			to[k] = v
+			out[k] = v
 		}
 	}
+	return out
 }
