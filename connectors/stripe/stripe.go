@@ -1,7 +1,8 @@
 // Package stripe reads Stripe: webhooks as they stand in Kafka, and
-// subscriptions over the API. It promises that nothing but ids is taken from a
-// webhook, that a subscription costs two or three calls, and that every error
-// of a call has a class of package fault. It never writes to Stripe.
+// subscriptions over the API, one by one or in bulk. It promises that nothing
+// but ids is taken from a webhook, that a subscription costs two or three calls
+// and a hundred marks for a sweep one, and that every error of a call has a
+// class of package fault. It never writes to Stripe.
 //
 // Facts about Stripe are cited as zuora-stripe.md S1 to S5. The vendor's
 // library is stripe-go v76, API version 2023-10-16; its types stay in here.
