@@ -143,6 +143,9 @@ func (d *Daemon) build() error {
 	plan := &planning{
 		client: d.client, memory: d.memory, out: out, topics: d.topics, cfg: cfg.Sweeps, now: opt.Now, log: opt.Log, scope: d.inScope, metrics: m,
 	}
+	if cfg.Reconcile.Mode == reconcile.ModeDelegate {
+		plan.mode = reconcile.ModeDelegate
+	}
 	if err := plan.prepare(d.vendors, opt); err != nil {
 		return err
 	}

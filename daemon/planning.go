@@ -43,6 +43,7 @@ type planning struct {
 	metrics *metrics
 
 	scope func() *reconcile.Scope
+	mode  string                           // that of memories: "", or reconcile.ModeDelegate
 	turn  sync.Mutex                       // one planner at a time
 	gen   atomic.Pointer[kafka.Generation] // that allows planning
 }
@@ -132,8 +133,11 @@ func (p *planning) fence(ctx context.Context) error {
 	return gen.Check(ctx)
 }
 
+// remembered is the memory of a key, without what another mode has seen.
+func (p *planning) remembered(k record.Key) reconcile.Memory { return p.memory.get(k).In(p.mode) }
+
 func (p *planning) due(g record.Glimpse) (why string, due bool) {
-	m := p.memory.get(g.Key)
+	m := p.remembered(g.Key)
 	if p.scope().Key(g.Key, m.Scope).Out {
 		return "", false
 	}
@@ -144,10 +148,10 @@ func (p *planning) due(g record.Glimpse) (why string, due bool) {
 // remembered of the key, any other by what is remembered of itself.
 func (p *planning) stale(limioID, updated string) (key record.Key, why string, due bool) {
 	if owner, ok := p.memory.ownerOf(limioID); ok {
-		return owner, reconcile.WhyLimio, reconcile.Stale(p.memory.get(owner), updated, p.now())
+		return owner, reconcile.WhyLimio, reconcile.Stale(p.remembered(owner), updated, p.now())
 	}
 	key = record.LimioSubscription(limioID)
-	_, due = reconcile.Due(record.Glimpse{Key: key, Mark: reconcile.LimioMark(updated)}, p.memory.get(key), p.now(), p.cfg.Recheck)
+	_, due = reconcile.Due(record.Glimpse{Key: key, Mark: reconcile.LimioMark(updated)}, p.remembered(key), p.now(), p.cfg.Recheck)
 	return key, reconcile.WhyUnlinked, due
 }
 

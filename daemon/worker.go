@@ -342,7 +342,7 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 		add(p.out.later(t, t.NotBefore.Sub(p.now())))
 	}
 	if v.Remember {
-		v.Memory.Seq = job.Memory.Seq + 1
+		v.Memory.Seq = max(v.Memory.Seq, job.Memory.Seq) + 1 // it may have been remembered on the way
 		add(p.out.memory(job.Key, v.Memory))
 	}
 	add(p.out.event(v.Event))
