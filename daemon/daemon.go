@@ -338,6 +338,11 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		ecfg.Expanders["stripe:customer"] = reconcile.NewCustomerSubscriptions(sc)
 		d.vendors.stripe = sc
 	}
+	ncfg := d.cfg.NewcomersConfig()
+	ncfg.Orders, ncfg.Records, ncfg.Writer, ncfg.Memories = lc, lc, lc, &keeper{out, d.memory}
+	if ecfg.Newcomers, err = reconcile.NewNewcomers(ncfg); err != nil {
+		return nil, fmt.Errorf("stripe.newcomers: %w", err)
+	}
 	ecfg.Expanders["limio:subscription"] = d.limioSubscriptions(lc)
 	d.vendors.limio = lc
 	return reconcile.New(ecfg), nil

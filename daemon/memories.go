@@ -129,6 +129,24 @@ func (s *memories) put(k record.Key, m reconcile.Memory) error {
 	return nil
 }
 
+// keeper makes a memory durable in the middle of a sync.
+type keeper struct {
+	out    *outbox
+	memory *memories
+}
+
+// Remember returns once the memory is durable, and known here.
+func (k *keeper) Remember(ctx context.Context, key record.Key, m reconcile.Memory) error {
+	r, err := k.out.memory(key, m)
+	if err != nil {
+		return err
+	}
+	if err := k.out.write(ctx, r); err != nil {
+		return err
+	}
+	return k.memory.put(key, m)
+}
+
 // ownerOf returns the key that a Limio record was last seen to belong to. Of two
 // ids with one hash, which nobody will ever see, one is looked at in vain.
 func (s *memories) ownerOf(limioID string) (record.Key, bool) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,11 +16,13 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"hotsync/connectors/kafka"
+	"hotsync/connectors/limio"
 	"hotsync/connectors/login"
 	"hotsync/connectors/stripe"
 	"hotsync/internal/rest"
 	"hotsync/internal/secret"
 	"hotsync/reconcile"
+	"hotsync/record"
 )
 
 // check reports what is wrong between keys, which their types do not show. The
@@ -181,6 +184,10 @@ func (f *file) checkStripe(c Config) {
 	if _, err := rest.ParseBase(s.BaseURL); err != nil {
 		f.wrong("stripe.base_url", "%s; usually https://api.stripe.com", err)
 	}
+	nc, unused := c.NewcomersConfig(), (*limio.Client)(nil) // the settings are checked, not the clients
+	nc.Orders, nc.Records, nc.Writer, nc.Memories = unused, unused, unused, forgetful{}
+	_, err := reconcile.NewNewcomers(nc)
+	f.explain("stripe.newcomers", s.Newcomers, err)
 	if s.APIKey == "" {
 		f.wrong("stripe.api_key", "required; give env:NAME or file:PATH of a secret or restricted key (sk_… or rk_…), or set stripe.enabled: false")
 	}
@@ -192,6 +199,11 @@ func (f *file) checkStripe(c Config) {
 		f.warn("stripe.webhook_secrets", "none is given, so webhooks are believed unsigned; give the endpoint's signing secrets, or set stripe.signature: off to say that the producer checks them")
 	}
 }
+
+// forgetful stands for what keeps memories while a file is checked.
+type forgetful struct{}
+
+func (forgetful) Remember(context.Context, record.Key, reconcile.Memory) error { return nil }
 
 func (f *file) checkZuora(c Config) {
 	f.explain("zuora", c.Zuora, c.zuora(present).Validate())

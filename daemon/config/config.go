@@ -130,10 +130,23 @@ type Stripe struct {
 	LinkKeys       []string          `yaml:"metadata_link_keys" doc:"Metadata keys of a subscription that hold its Limio id."`
 	CardFrom       string            `yaml:"card_from" enum:"customer,subscription_first" doc:"Whose card Limio shows: the customer's default, or the subscription's own first."`
 	Statuses       map[string]string `yaml:"statuses" doc:"Overrides of what a Stripe status is in Limio: active, cancelled or leave."`
+	Newcomers      Newcomers         `yaml:"newcomers" doc:"What becomes of live subscriptions that Limio does not know."`
 	MaxBytes       int               `yaml:"max_bytes" min:"1024" max:"104857600" doc:"Bytes of a webhook message, at most."`
 	Timeout        time.Duration     `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
 	MaxInFlight    int               `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process."`
 	PerSecond      int               `yaml:"calls_per_second" min:"0" max:"100000" doc:"Calls per second, for all processes together. 0: no limit."`
+}
+
+// Newcomers is what becomes of live Stripe subscriptions that Limio does not
+// know.
+type Newcomers struct {
+	Mode     string            `yaml:"mode" enum:"skip,order,record" doc:"skip: nothing. order: Limio is asked to sell them, once, by its Send Order API. record: a record of limited use is made."`
+	Source   string            `yaml:"source" doc:"The source that orders carry; its changes count as our own."`
+	Prices   map[string]string `yaml:"prices" doc:"The Limio offer of a Stripe price: an offer id, or id@version."`
+	Payment  string            `yaml:"payment" doc:"The payment type of orders, such as invoice."`
+	Country  string            `yaml:"country" doc:"The country of purchase, two letters, for customers without an address."`
+	Patience time.Duration     `yaml:"patience" min:"1s" max:"720h" doc:"How old a subscription must be: a younger one may be Limio's own sale."`
+	Grace    time.Duration     `yaml:"grace" min:"1m" max:"720h" doc:"How long Limio must show no trace of an order whose answer was lost, before it is sent again."`
 }
 
 // Zuora is the read client.
@@ -269,7 +282,8 @@ func Default() Config {
 		Stripe: Stripe{
 			Enabled: true, BaseURL: "https://api.stripe.com",
 			SourceHeader: "source", SourceKeys: []string{"limio_source", "source"}, LinkKeys: []string{"limio_subscription_id"},
-			CardFrom: "customer", MaxBytes: 1 << 20, Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 20,
+			Newcomers: Newcomers{Mode: "skip", Source: "hotsync", Patience: 15 * time.Minute, Grace: 30 * time.Minute},
+			CardFrom:  "customer", MaxBytes: 1 << 20, Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 20,
 		},
 		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 100},
 		Limio: Limio{Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 50},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"hotsync/connectors/kafka"
@@ -70,6 +71,21 @@ func (c Config) LoginConfig() login.Config {
 func (c Config) ScopeConfig() reconcile.ScopeConfig {
 	s := c.Reconcile.Scope
 	return reconcile.ScopeConfig{Include: slices.Clone(s.Include), Exclude: slices.Clone(s.Exclude), Percentage: float64(s.Percentage)}
+}
+
+// NewcomersConfig returns what becomes of subscriptions that Limio does not
+// know, without the clients that it takes.
+func (c Config) NewcomersConfig() reconcile.NewcomersConfig {
+	n := c.Stripe.Newcomers
+	out := reconcile.NewcomersConfig{
+		Mode: n.Mode, Source: n.Source, Prices: map[string]reconcile.CatalogOffer{}, Payment: n.Payment, Country: n.Country,
+		Patience: n.Patience, Grace: n.Grace,
+	}
+	for price, offer := range n.Prices {
+		id, version, _ := strings.Cut(offer, "@")
+		out.Prices[price] = reconcile.CatalogOffer{Offer: id, Version: version}
+	}
+	return out
 }
 
 // StripeDecoderConfig returns the settings of the webhook decoder. Its error
