@@ -66,9 +66,10 @@ type waiter struct {
 	ready   chan error    // of one: nil when admitted
 	element *list.Element // nil when it is in no queue
 
-	sent  time.Time // zero: not admitted
-	epoch int
-	left  bool
+	sent    time.Time // zero: not admitted
+	epoch   int
+	arrival *arrival
+	left    bool
 }
 
 // New returns a budget, or an error that says what is wrong with cfg. Its share
@@ -228,7 +229,7 @@ func (b *Budget) admit(w *waiter, t time.Time) {
 	if w.queue == sweepQueue {
 		b.sweeps++
 	}
-	b.pace.take(t, t.After(w.since))
+	w.arrival = b.pace.take(t, t.After(w.since))
 	b.limit.recent.add(t)
 	b.totals.calls++
 	w.sent, w.epoch = t, b.breaker.enter()
@@ -284,6 +285,7 @@ func (b *Budget) leave(w *waiter, r callout.Result) {
 
 func (b *Budget) learn(w *waiter, r callout.Result) {
 	now := b.cfg.Now()
+	b.pace.end(w.arrival, now)
 	if b.breaker.leave(w.epoch, r, now) {
 		b.note("%s", b.absence())
 	}

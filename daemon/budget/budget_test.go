@@ -115,7 +115,7 @@ func TestASweepLeavesRoom(t *testing.T) {
 				longest = max(longest, d)
 			}
 		}})
-		l := saturate(t, b, budget.Sweep, 50, time.Second, nil)
+		l := saturate(t, b, budget.Sweep, 50, always(time.Second), nil)
 		time.Sleep(5 * time.Second)
 		if s := b.Stats(); s.InFlight != 6 {
 			t.Errorf("a sweep alone has %d of 8 slots", s.InFlight)

@@ -57,9 +57,11 @@ type load struct {
 	fails []error
 }
 
+func always(d time.Duration) func(int) time.Duration { return func(int) time.Duration { return d } }
+
 // saturate starts callers whose calls take some time and end with what say
-// returns, which is asked for one at a time; nil: with a good answer.
-func saturate(t *testing.T, b *budget.Budget, lane budget.Lane, callers int, each time.Duration, say func(n int) callout.Result) *load {
+// returns; nil: with a good answer. Both are asked one at a time.
+func saturate(t *testing.T, b *budget.Budget, lane budget.Lane, callers int, takes func(n int) time.Duration, say func(n int) callout.Result) *load {
 	ctx, cancel := context.WithCancel(budget.In(t.Context(), lane))
 	var wg sync.WaitGroup
 	l := &load{stop: func() { cancel(); wg.Wait() }}
@@ -79,7 +81,10 @@ func saturate(t *testing.T, b *budget.Budget, lane budget.Lane, callers int, eac
 					time.Sleep(fault.Wait(err)) // of the bubble
 					continue
 				}
-				time.Sleep(each)
+				l.mu.Lock()
+				d := takes(n)
+				l.mu.Unlock()
+				time.Sleep(d)
 				leave(l.result(say, n))
 			}
 		})

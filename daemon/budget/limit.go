@@ -10,7 +10,6 @@ import (
 
 const (
 	decrease   = 0.7         // of the rate, when a limit is reached
-	recovery   = 0.02        // of the full rate, each second
 	lowest     = 0.1         // of the full rate
 	reaction   = time.Second // in which one decrease is enough
 	firstPause = time.Second // after a limit that was reached, when the vendor asks for none
@@ -28,6 +27,7 @@ type limit struct {
 	share     float64
 
 	ratio   float64 // of the full rate
+	wall    float64 // the ratio when the limit was reached
 	counted time.Time
 	learned float64   // the full rate where none is configured; 0: none
 	reacted time.Time // to a limit that was reached
@@ -40,7 +40,9 @@ type limit struct {
 	recent meter
 }
 
-func newLimit(perSecond float64) *limit { return &limit{perSecond: perSecond, share: 1, ratio: 1} }
+func newLimit(perSecond float64) *limit {
+	return &limit{perSecond: perSecond, share: 1, ratio: 1, wall: 1}
+}
 
 // full returns the rate of this process when nothing is wrong, 0 for no limit.
 func (l *limit) full() float64 {
@@ -57,7 +59,7 @@ func (l *limit) floor() float64 { return min(l.perSecond, max(floorShare*l.perSe
 func (l *limit) rate(t time.Time) float64 {
 	if since := t.Sub(l.counted); since > 0 {
 		l.counted = t
-		l.ratio = min(l.ratio+recovery*since.Seconds(), 2)
+		l.climb(since.Seconds())
 	}
 	if l.perSecond > 0 {
 		l.ratio = min(l.ratio, 1)
@@ -69,6 +71,20 @@ func (l *limit) rate(t time.Time) float64 {
 		return l.tight
 	}
 	return rate
+}
+
+// climb raises the ratio for a time: fast, but slowly where the limit was
+// reached the last time.
+func (l *limit) climb(seconds float64) {
+	for _, step := range []struct{ to, speed float64 }{{0.9 * l.wall, 0.1}, {1.1 * l.wall, 0.02 * l.wall}, {2, 0.1}} {
+		if takes := (step.to - l.ratio) / step.speed; takes > seconds {
+			l.ratio += step.speed * seconds
+			return
+		} else if takes > 0 {
+			l.ratio = step.to
+			seconds -= takes
+		}
+	}
 }
 
 // reached notes that the vendor refused a call, which went out at sent, because
@@ -90,6 +106,7 @@ func (l *limit) reached(sent, t time.Time, wait time.Duration) (pause time.Durat
 	if l.perSecond == 0 && l.learned == 0 {
 		l.learned, l.ratio = max(l.recent.rate(t), learnedMin/decrease), 1
 	}
+	l.wall = l.ratio
 	l.ratio = max(l.ratio*decrease, lowest)
 	l.lowered = t
 	return wait, true

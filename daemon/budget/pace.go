@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"container/heap"
 	"math"
 	"slices"
 	"time"
@@ -14,14 +15,16 @@ import (
 //     much as catchUp. Time in which nobody wanted to call gives less: idle.
 //   - Both go at twice the limit at most, but for the few calls of burst.
 //   - And whatever happened, no window of a second and a bit has more than N
-//     calls, or N-1 where that costs nothing: one call may still be on its way
-//     here when the window opens there.
+//     calls, or most of N where that is possible. A call is in the window from
+//     when it may have arrived there: one that took much longer than calls do
+//     was perhaps long on its way.
 const (
-	target  = 0.98
-	catchUp = 50 * time.Millisecond
+	target  = 0.97
+	catchUp = 100 * time.Millisecond
 	idle    = 20 * time.Millisecond
 	burst   = 5 * time.Millisecond // at twice the limit: 10 ms' worth
-	guard   = 1.0075               // the window, in seconds
+	guard   = 1.005                // the window, in seconds
+	most    = 0.98                 // of the limit, in a window of at least 50 calls
 )
 
 // spacing admits calls at even distances.
@@ -53,27 +56,58 @@ type pace struct {
 	schedule spacing
 	peak     spacing
 
-	// window holds when the last len(window) calls went out, the oldest at
-	// first. It is for the limit, whatever is left of the rate for a while.
-	window []time.Time
-	first  int
-	span   time.Duration
+	window window        // for the limit, whatever is left of the rate for a while
+	size   int           // of the window; 0: none
+	span   time.Duration // of the window
+	usual  time.Duration // that a call takes
+}
+
+// arrival is when a call reached the vendor, as far as can be told from here.
+type arrival struct {
+	at    time.Time
+	index int // in the window; -1: not there
+}
+
+// window is a heap of the calls that arrived last, the earliest at its top.
+type window []*arrival
+
+// Len implements heap.Interface.
+func (w window) Len() int { return len(w) }
+
+// Less implements heap.Interface.
+func (w window) Less(i, j int) bool { return w[i].at.Before(w[j].at) }
+
+// Swap implements heap.Interface.
+func (w window) Swap(i, j int) {
+	w[i], w[j] = w[j], w[i]
+	w[i].index, w[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (w *window) Push(x any) {
+	a := x.(*arrival)
+	a.index = len(*w)
+	*w = append(*w, a)
+}
+
+// Pop implements heap.Interface.
+func (w *window) Pop() any {
+	last := len(*w) - 1
+	a := (*w)[last]
+	(*w)[last], a.index = nil, -1
+	*w = (*w)[:last]
+	return a
 }
 
 // setLimit says how many calls a second are allowed, 0 for no limit.
 func (p *pace) setLimit(limit float64) {
-	var size int
+	p.size = 0
 	if limit > 0 {
-		size, p.span = windowOf(limit)
+		p.size, p.span = windowOf(limit)
 	}
-	if size == len(p.window) {
-		return
+	for len(p.window) > p.size {
+		heap.Pop(&p.window)
 	}
-	old := make([]time.Time, 0, size+len(p.window))
-	old = append(old, make([]time.Time, size)...) // long ago
-	old = append(old, p.window[p.first:]...)
-	old = append(old, p.window[:p.first]...)
-	p.window, p.first = old[len(old)-size:], 0
 }
 
 // windowOf returns the number of calls to allow in a window. A window has so many
@@ -85,7 +119,7 @@ func windowOf(limit float64) (calls int, span time.Duration) {
 	}
 	calls = max(1, int(math.Floor(seconds*limit)))
 	if calls >= 50 {
-		calls--
+		calls = int(most * float64(calls))
 	}
 	return calls, time.Duration(seconds * guard * float64(time.Second))
 }
@@ -117,16 +151,17 @@ func (p *pace) at() time.Time {
 		return p.held
 	}
 	times := []time.Time{p.held, p.schedule.next, p.peak.next}
-	if len(p.window) > 0 {
-		times = append(times, p.window[p.first].Add(p.span))
+	if p.size > 0 && len(p.window) == p.size {
+		times = append(times, p.window[0].at.Add(p.span))
 	}
 	return slices.MaxFunc(times, time.Time.Compare)
 }
 
-// take notes a call at t, and whether it had to wait.
-func (p *pace) take(t time.Time, waited bool) {
+// take notes a call at t, and whether it had to wait. It returns what end wants.
+func (p *pace) take(t time.Time, waited bool) *arrival {
+	a := &arrival{at: t, index: -1}
 	if !p.limited {
-		return
+		return a
 	}
 	slack := idle
 	if waited {
@@ -134,8 +169,21 @@ func (p *pace) take(t time.Time, waited bool) {
 	}
 	p.schedule.take(t, slack)
 	p.peak.take(t, burst)
-	if len(p.window) > 0 {
-		p.window[p.first] = t
-		p.first = (p.first + 1) % len(p.window)
+	if p.size > 0 {
+		if len(p.window) == p.size {
+			heap.Pop(&p.window)
+		}
+		heap.Push(&p.window, a)
 	}
+	return a
+}
+
+// end notes at t that a call is over.
+func (p *pace) end(a *arrival, t time.Time) {
+	took := t.Sub(a.at)
+	if late := took - 2*p.usual; late > 0 && a.index >= 0 {
+		a.at = a.at.Add(late)
+		heap.Fix(&p.window, a.index)
+	}
+	p.usual += (took - p.usual) / 16
 }

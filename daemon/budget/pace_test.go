@@ -3,6 +3,7 @@ package budget_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +19,7 @@ func TestASaturatedLimitIsUsedAndNotPassed(t *testing.T) {
 	for _, limit := range []float64{1, 4, 5, 10, 25, 49, 50, 100, 333, 833, 2000} {
 		bubble(t, fmt.Sprint(limit), func(t *testing.T) {
 			b := newBudget(t, budget.Config{PerSecond: limit, MaxInFlight: 1000})
-			l := saturate(t, b, budget.Sweep, 500, 100*time.Millisecond, nil)
+			l := saturate(t, b, budget.Sweep, 500, always(100*time.Millisecond), nil)
 			start := time.Now()
 			time.Sleep(20 * time.Second)
 			l.stop()
@@ -28,11 +29,61 @@ func TestASaturatedLimitIsUsedAndNotPassed(t *testing.T) {
 			if n := busiest(l.times(), time.Second); float64(n) > limit {
 				t.Errorf("%d calls in a second, at most %v are allowed", n, limit)
 			}
-			if n := busiest(l.times(), 20*time.Millisecond); float64(n) > 1+0.04*limit {
+			if n := busiest(l.times(), 20*time.Millisecond); float64(n) > 2+0.04*limit {
 				t.Errorf("%d calls in 20 ms are a burst", n)
 			}
 		})
 	}
+}
+
+// Some of a vendor's answers take much longer than others. That they may have
+// been late on their way must not cost more than a little.
+func TestSlowAnswersCostLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, budget.Config{PerSecond: 100, MaxInFlight: 1000})
+		l := saturate(t, b, budget.Sweep, 200, func(n int) time.Duration {
+			switch {
+			case n%50 == 0:
+				return 950 * time.Millisecond
+			case n%7 == 0:
+				return 300 * time.Millisecond
+			}
+			return 80 * time.Millisecond
+		}, nil)
+		start := time.Now()
+		time.Sleep(20 * time.Second)
+		l.stop()
+		if n := between(l.times(), start.Add(time.Second), start.Add(20*time.Second)); n < 1900*95/100 {
+			t.Errorf("%d calls in 19 s, want 95 %% of 1900", n)
+		}
+	})
+}
+
+// Calls that are held up on their way do not pass the limit there.
+func TestCallsThatArriveLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(3, 3))
+		b := newBudget(t, budget.Config{PerSecond: 100, MaxInFlight: 1000})
+		var arrived []time.Time
+		l := saturate(t, b, budget.Sweep, 200, func(int) time.Duration {
+			late := time.Duration(rnd.Int64N(int64(2 * time.Millisecond)))
+			if rnd.Float64() < 0.02 {
+				late = time.Duration(rnd.Int64N(int64(150 * time.Millisecond)))
+			}
+			arrived = append(arrived, time.Now().Add(late))
+			return late + time.Millisecond
+		}, nil)
+		start := time.Now()
+		time.Sleep(60 * time.Second)
+		l.stop()
+		slices.SortFunc(arrived, time.Time.Compare)
+		if n := busiest(arrived, time.Second); n > 100 {
+			t.Errorf("%d calls arrived in a second", n)
+		}
+		if n := between(arrived, start.Add(time.Second), start.Add(time.Minute)); n < 5900*95/100 {
+			t.Errorf("%d calls in 59 s, want 95 %% of 5900", n)
+		}
+	})
 }
 
 // A process that does not run for a while, time and again, catches up, within
@@ -51,7 +102,7 @@ func TestLateTimersAreCaughtUp(t *testing.T) {
 				sent = append(sent, now())
 			}})
 			start := now()
-			l := saturate(t, b, budget.Sweep, 50, time.Millisecond, nil)
+			l := saturate(t, b, budget.Sweep, 50, always(time.Millisecond), nil)
 			for now().Sub(start) < 20*time.Second {
 				time.Sleep(time.Duration(rnd.Int64N(int64(200 * time.Millisecond))))
 				ahead.Add(rnd.Int64N(int64(40 * time.Millisecond)))
@@ -75,7 +126,7 @@ func TestShare(t *testing.T) {
 			b := newBudget(t, budget.Config{PerSecond: 120})
 			b.Share(share)
 			fleet = append(fleet, b)
-			loads = append(loads, saturate(t, b, budget.Sweep, 20, 10*time.Millisecond, nil))
+			loads = append(loads, saturate(t, b, budget.Sweep, 20, always(10*time.Millisecond), nil))
 		}
 		start := time.Now()
 		time.Sleep(11 * time.Second)
@@ -159,12 +210,13 @@ func TestRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, budget.Config{PerSecond: 100})
 		answer(t, b, fault.RateLimited)
-		l := saturate(t, b, budget.Sweep, 20, 10*time.Millisecond, nil)
+		l := saturate(t, b, budget.Sweep, 20, always(10*time.Millisecond), nil)
 		time.Sleep(6 * time.Second)
-		if s := b.Stats(); s.Rate < 80 || s.Rate > 84 {
-			t.Errorf("six seconds later the rate is %v, want 82", s.Rate)
+		// From 70 in two seconds to 90, and then slowly to where the limit was.
+		if s := b.Stats(); s.Rate < 97 || s.Rate > 99 {
+			t.Errorf("six seconds later the rate is %v, want 98", s.Rate)
 		}
-		time.Sleep(14 * time.Second)
+		time.Sleep(time.Second)
 		start := time.Now()
 		time.Sleep(10 * time.Second)
 		l.stop()
@@ -212,7 +264,7 @@ func TestALowerLimitIsFound(t *testing.T) {
 			b := newBudget(t, cfg)
 			var taken []time.Time
 			refused := 0
-			l := saturate(t, b, budget.Sweep, 20, 10*time.Millisecond, func(int) callout.Result {
+			l := saturate(t, b, budget.Sweep, 20, always(10*time.Millisecond), func(int) callout.Result {
 				now := time.Now()
 				if between(taken, now.Add(-time.Second+1), now.Add(1)) >= 25 {
 					refused++
@@ -227,10 +279,10 @@ func TestALowerLimitIsFound(t *testing.T) {
 			l.mu.Unlock()
 			time.Sleep(60 * time.Second)
 			l.stop()
-			if n := between(taken, start, start.Add(time.Minute)); n < 900 {
+			if n := between(taken, start, start.Add(time.Minute)); n < 1050 {
 				t.Errorf("%d calls in a minute, 1500 are allowed", n)
 			}
-			if refused -= before; refused > 100 {
+			if refused -= before; refused > 30 {
 				t.Errorf("%d calls refused in a minute", refused)
 			}
 		})
@@ -281,7 +333,7 @@ func TestCountdownIsStretched(t *testing.T) {
 		b := newBudget(t, budget.Config{PerSecond: 100})
 		end := time.Now().Add(20 * time.Second)
 		left := 500
-		l := saturate(t, b, budget.Sweep, 20, 10*time.Millisecond, func(int) callout.Result {
+		l := saturate(t, b, budget.Sweep, 20, always(10*time.Millisecond), func(int) callout.Result {
 			if !time.Now().Before(end) {
 				end, left = end.Add(20*time.Second), 500
 			}

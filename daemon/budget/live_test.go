@@ -1,0 +1,208 @@
+package budget_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"hotsync/connectors/limio"
+	"hotsync/connectors/stripe"
+	"hotsync/connectors/zuora"
+	"hotsync/daemon/budget"
+	"hotsync/internal/callout"
+	"hotsync/internal/fault"
+	"hotsync/internal/secret"
+	"hotsync/sandbox/httpsim"
+	limiosim "hotsync/sandbox/limio"
+	stripesim "hotsync/sandbox/stripe"
+	zuorasim "hotsync/sandbox/zuora"
+)
+
+// serve serves a simulated vendor, and returns its address and a transport.
+func serve(t *testing.T, h http.Handler) (string, *http.Transport) {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	return s.URL, transport
+}
+
+// stalls notes when this process did not run, which on a busy machine happens:
+// calls that were let go then arrive late, whatever their distance was.
+type stalls struct {
+	mu    sync.Mutex
+	times []struct{ from, to time.Time }
+}
+
+const stalled = 10 * time.Millisecond
+
+// watch runs until ctx ends.
+func (s *stalls) watch(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for last := time.Now(); ctx.Err() == nil; last = time.Now() {
+		<-tick.C
+		if now := time.Now(); now.Sub(last) > stalled {
+			s.mu.Lock()
+			s.times = append(s.times, struct{ from, to time.Time }{last, now})
+			s.mu.Unlock()
+		}
+	}
+}
+
+// during returns how long this process did not run between two times.
+func (s *stalls) during(from, to time.Time) (sum time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, at := range s.times {
+		if at.to.After(from) && at.from.Before(to) {
+			sum += at.to.Sub(at.from)
+		}
+	}
+	return sum
+}
+
+// A vendor that enforces the very limit that is configured refuses nothing, while
+// a sweep uses 95 % of it.
+func TestTheSandboxRefusesNothing(t *testing.T) {
+	const limit, seconds = 100, 6
+	sim := stripesim.New(stripesim.Config{})
+	sim.Limit(httpsim.Limit{PerSecond: limit, Header: map[string]string{"Stripe-Rate-Limited-Reason": "global-rate"}})
+	address, transport := serve(t, sim)
+	b := newBudget(t, budget.Config{Service: "stripe", PerSecond: limit, MaxInFlight: 32})
+	c, err := stripe.NewClient(stripe.ClientConfig{Key: secret.New("sk_test_sandbox"), BaseURL: address, Gate: b, Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(budget.In(t.Context(), budget.Sweep), seconds*time.Second)
+	defer cancel()
+	var idle stalls
+	var wg sync.WaitGroup
+	wg.Go(func() { idle.watch(ctx) })
+	for range 64 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := c.Ping(ctx); err != nil && ctx.Err() == nil && fault.Of(err) != fault.RateLimited {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, at := range sim.Refused() {
+		if at.Sub(start) > time.Second && idle.during(at.Add(-1100*time.Millisecond), at) == 0 {
+			t.Errorf("refused %s after the start", at.Sub(start))
+		}
+	}
+	var calls int
+	log := sim.Log()
+	from, to := start.Add(time.Second), log[len(log)-1].At
+	for _, call := range log {
+		if call.At.After(from) {
+			calls++
+		}
+	}
+	ran := to.Sub(from) - idle.during(from, to)
+	t.Logf("%d calls in %s, of which the process ran %s; %d refused", calls, to.Sub(from), ran, len(sim.Refused()))
+	if want := 0.95 * limit * ran.Seconds(); float64(calls) < want {
+		t.Errorf("%d calls, want %.0f", calls, want)
+	}
+}
+
+// heard is a gate that lets all pass and keeps what it is told.
+type heard struct {
+	mu      sync.Mutex
+	results []callout.Result
+}
+
+func (h *heard) Enter(context.Context) (func(callout.Result), error) {
+	return func(r callout.Result) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.results = append(h.results, r)
+	}, nil
+}
+
+func (h *heard) last(t *testing.T) callout.Result {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.results) == 0 {
+		t.Fatal("the gate was told nothing")
+	}
+	return h.results[len(h.results)-1]
+}
+
+// What each vendor's words mean to a budget.
+func TestWhatVendorsSay(t *testing.T) {
+	type words map[string]fault.Class
+	check := func(t *testing.T, sim *httpsim.Sim, gate *heard, header map[string]string, said words, call func() error) {
+		t.Helper()
+		for code, want := range said {
+			remove := sim.Inject(httpsim.Fault{Code: code, Header: header})
+			err := call()
+			remove()
+			if got := gate.last(t); got.Class != want || err == nil {
+				t.Errorf("%s: %q, want %q (%v)", code, got.Class, want, err)
+			}
+		}
+		if err := call(); fault.Of(err) != fault.NotFound || gate.last(t).Class != "" {
+			t.Errorf("an honest no: %v, %q", err, gate.last(t).Class)
+		}
+	}
+	t.Run("stripe", func(t *testing.T) {
+		sim, gate := stripesim.New(stripesim.Config{}), &heard{}
+		address, transport := serve(t, sim)
+		c, err := stripe.NewClient(stripe.ClientConfig{Key: secret.New("sk_test_sandbox"), BaseURL: address, Gate: gate, Transport: transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, sim.Sim, gate, nil, words{
+			"rate_limit": fault.RateLimited, "lock_timeout": fault.Locked, "internal": fault.Unavailable,
+			"unavailable": fault.Unavailable, "forbidden": "",
+		}, func() error { _, err := c.SubscriptionsOf(t.Context(), "cus_1"); return err })
+	})
+	// Of Zuora's versions, the older answers 200 to everything.
+	for _, version := range []string{"2025-08-12", "196.0"} {
+		t.Run("zuora "+version, func(t *testing.T) {
+			sim, gate := zuorasim.New(zuorasim.Config{}), &heard{}
+			address, transport := serve(t, sim)
+			c, err := zuora.New(zuora.Config{
+				BaseURL: address, ClientID: "c", ClientSecret: secret.New("s"), Version: version, Gate: gate, Transport: transport,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Ping(t.Context()); err != nil || len(gate.results) != 1 {
+				t.Fatalf("a token call passes the gate: %v, %v", err, gate.results)
+			}
+			check(t, sim.Sim, gate, map[string]string{"Retry-After": "7"}, words{
+				"rate_limit": fault.RateLimited, "lock": fault.Locked, "internal": fault.Unavailable, "temporary": fault.Unavailable,
+				"unavailable": fault.Unavailable, "timeout": fault.Unavailable, "forbidden": "",
+			}, func() error { _, err := c.Account(t.Context(), "A-none"); return err })
+			if r := gate.results[1]; r.Class.Passing() && r.Wait != 7*time.Second || r.Header == nil {
+				t.Errorf("the wait and the headers are lost: %+v", r)
+			}
+		})
+	}
+	t.Run("limio", func(t *testing.T) {
+		sim, gate := limiosim.New(limiosim.Config{}), &heard{}
+		address, transport := serve(t, sim)
+		c, err := limio.New(limio.Config{BaseURL: address, ClientID: "c", ClientSecret: secret.New("s"), Gate: gate, Transport: transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check(t, sim.Sim, gate, nil, words{
+			"rate_limit": fault.RateLimited, "bad_gateway": fault.Unavailable, "internal": fault.Unavailable, "forbidden": "",
+		}, func() error { _, err := c.Related(t.Context(), "sub-none"); return err })
+	})
+}
