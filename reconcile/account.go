@@ -84,12 +84,17 @@ func AccountAuthority() record.Authority {
 type Accounts struct {
 	zuora     zuora
 	limio     customers
+	cfg       AccountsConfig
 	authority record.Authority
 }
 
 // NewAccounts returns the reconciler of zuora:account keys.
-func NewAccounts(z zuora, l customers) *Accounts {
-	return &Accounts{zuora: z, limio: l, authority: AccountAuthority()}
+func NewAccounts(z zuora, l customers, cfg AccountsConfig) *Accounts {
+	a := &Accounts{zuora: z, limio: l, cfg: cfg, authority: AccountAuthority()}
+	if cfg.Schedules {
+		a.authority = append(a.authority, scheduleAuthority()...)
+	}
+	return a
 }
 
 // Want implements Reconciler. With a lookup, the lookup is the read: its answer
@@ -103,7 +108,7 @@ func (a *Accounts) Want(ctx context.Context, r Request) (Want, error) {
 		if err != nil {
 			return Want{}, err
 		}
-		return wantAccount(acc), nil
+		return a.want(acc), nil
 	}
 	field, value, _ := strings.Cut(r.Via, "=")
 	acc, err := a.zuora.AccountBy(ctx, field, value)
@@ -117,7 +122,7 @@ func (a *Accounts) Want(ctx context.Context, r Request) (Want, error) {
 			Forward: []Request{{Key: record.ZuoraLookup(field, value), Via: r.Via}},
 		}
 	}
-	return wantAccount(acc), nil
+	return a.want(acc), nil
 }
 
 // matchError turns the failure of a lookup into its outcome: strictly one
@@ -132,10 +137,10 @@ func matchError(field string, err error) error {
 	return err
 }
 
-func wantAccount(acc record.Account) Want {
+func (a *Accounts) want(acc record.Account) Want {
 	w := Want{
-		Label: acc.Number, Mark: acc.Mark, Related: []string{acc.ID},
-		Source: Source{Key: record.ZuoraAccount(acc.ID), Account: acc.Number},
+		Label: acc.Number, Mark: acc.Mark, Until: acc.Until, Related: []string{acc.ID},
+		Source: Source{Key: record.ZuoraAccount(acc.ID), Account: acc.Number}, Horizons: map[string]horizon{},
 	}
 	add := func(o record.Object) { w.Objects = append(w.Objects, o) }
 
@@ -153,7 +158,11 @@ func wantAccount(acc record.Account) Want {
 		}
 		add(wantSubscription(s))
 		for _, o := range s.Offers {
-			add(wantOffer(s.ID, o))
+			add(a.wantOffer(s.ID, o))
+		}
+		if payments, d, known := wantDue(s); known && a.cfg.Schedules {
+			w.Horizons[s.ID] = d
+			w.Objects = append(w.Objects, payments...)
 		}
 	}
 	for _, m := range acc.PaymentMethods {
@@ -165,9 +174,17 @@ func wantAccount(acc record.Account) Want {
 	if !acc.SoldTo.IsZero() {
 		add(wantAddress("delivery", acc.SoldTo))
 	}
-	w.Fingerprint = record.FingerprintOf(w.Objects)
+	// That no payments are due says something else than that they are not known.
+	all := slices.Clone(w.Objects)
+	for number, d := range w.Horizons {
+		all = append(all, record.Object{Type: record.ScheduleType, Ref: "due", Parent: number, Fields: record.Fields{"end": record.Day(d.end)}})
+	}
+	w.Fingerprint = record.FingerprintOf(all)
 	return w
 }
+
+// subtypeAddOn marks an offer that comes on top of another.
+const subtypeAddOn = "add_on"
 
 func wantIdentity(service, value string) record.Object {
 	return record.Object{
@@ -191,13 +208,17 @@ func wantSubscription(s record.Subscription) record.Object {
 	return record.Object{Type: record.SubscriptionType, Ref: s.ID, Fields: f}
 }
 
-func wantOffer(number string, o record.Offer) record.Object {
+func (a *Accounts) wantOffer(number string, o record.Offer) record.Object {
+	subtype := "base"
+	if slices.ContainsFunc(a.cfg.AddOns, func(pattern string) bool { return fits(pattern, o.Name) }) {
+		subtype = subtypeAddOn
+	}
 	f := record.Fields{
 		"status": record.Text("active"), "data.name": record.Text(o.Name),
 		"data.start": record.Day(o.Start), "data.end": record.Day(o.End),
 		"data.quantity": numeral(o.Quantity), "data.price.amount": numeral(o.Price.Amount),
 		"data.price.currency": record.TextOrNull(o.Price.Currency),
-		"data.record_subtype": record.Text("base"), "data.external_id": record.Text(o.ID),
+		"data.record_subtype": record.Text(subtype), "data.external_id": record.Text(o.ID),
 	}
 	return record.Object{Type: record.SubscriptionOffer, Ref: o.ID, Parent: number, Fields: f}
 }

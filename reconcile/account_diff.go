@@ -21,11 +21,15 @@ func (a *Accounts) Diff(w Want, h Have, now time.Time) []record.Write {
 		return out
 	}
 	for _, o := range w.Objects {
+		if o.Type == record.ScheduleType {
+			continue
+		}
 		if write, differs := a.one(o, h); differs {
 			out = append(out, write)
 		}
 	}
-	return append(out, a.surplus(w, h, now)...)
+	out = append(out, a.surplus(w, h, now)...)
+	return append(out, a.schedules(w, h, now)...)
 }
 
 // one compares a wanted object with the record that Limio has for it.
@@ -41,7 +45,8 @@ func (a *Accounts) one(o record.Object, h Have) (record.Write, bool) {
 		return record.Write{}, false // a closed method that Limio never had is of no use to anybody
 	case o.Type == record.SubscriptionOffer:
 		parent := h.Subscriptions[o.Parent]
-		if parent == "" || soldInLimio(parent, h) {
+		mine := a.cfg.CreateOffers || o.Fields["data.record_subtype"] == record.Text(subtypeAddOn)
+		if parent == "" || (soldInLimio(parent, h) && !mine) {
 			return record.Write{}, false
 		}
 		return record.Write{Op: record.OpCreate, Type: o.Type, Ref: o.Ref, Parent: parent, Fields: a.authority.Owned(o)}, true

@@ -59,7 +59,7 @@ func DelegateAuthority(system string) record.Authority {
 // converged while something else was compared was not found converged.
 func (m Memory) In(mode string) Memory {
 	if m.Mode != mode {
-		m.Mode, m.Converged, m.Mark, m.Skipped = mode, "", "", time.Time{}
+		m.Mode, m.Converged, m.Mark, m.Skipped, m.Until = mode, "", "", time.Time{}, time.Time{}
 	}
 	return m
 }

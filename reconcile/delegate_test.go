@@ -41,7 +41,7 @@ func delegated(t failer) *world {
 }
 
 func (l *fakeLimio) syncZuora(id string, a record.Account, s record.Subscription) {
-	for _, o := range wantAccount(a).Objects {
+	for _, o := range NewAccounts(nil, nil, AccountsConfig{}).want(a).Objects {
 		switch o.Type {
 		case record.Customer:
 			customer, _ := l.CustomerByAccount(context.Background(), a.ID)

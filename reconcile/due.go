@@ -10,6 +10,7 @@ import (
 const (
 	WhyNeverSeen    = "never_seen"      // nothing is remembered of it
 	WhyBilling      = "billing_changed" // the billing system shows something else than it did
+	WhyTime         = "time_passed"     // the billing system shows the same, which by now means something else
 	WhyNotConverged = "not_converged"   // the last look did not end well
 	WhyLimio        = "limio_changed"   // somebody else has touched the Limio record
 	WhyUnlinked     = "unlinked"        // nothing is known to own the Limio record
@@ -17,7 +18,8 @@ const (
 
 // Due reports whether a record that a list of the billing system shows must be
 // looked at, and why. A record that was found converged, or none of hotsync's
-// business, is left alone until the list shows something else; the latter is
+// business, is left alone until the list shows something else, or so much time
+// has passed that the same means something else (Memory.Until); the latter is
 // looked at again after recheck, since what was missing may have come. A record
 // whose time to be looked at is set already is left to it.
 func Due(g record.Glimpse, m Memory, now time.Time, recheck time.Duration) (why string, due bool) {
@@ -29,6 +31,8 @@ func Due(g record.Glimpse, m Memory, now time.Time, recheck time.Duration) (why 
 		return WhyNeverSeen, true
 	case g.Mark == "" || g.Mark != m.Mark:
 		return WhyBilling, true
+	case !m.Until.IsZero() && !now.Before(m.Until):
+		return WhyTime, true
 	case !settled:
 		return WhyNotConverged, true
 	}

@@ -25,6 +25,8 @@ func TestDue(t *testing.T) {
 		"skipped lately":               {"a", Memory{Mark: "a", Skipped: now.Add(-day)}, ""},
 		"skipped lately, then changed": {"b", Memory{Mark: "a", Skipped: now.Add(-day)}, WhyBilling},
 		"skipped long ago":             {"a", Memory{Mark: "a", Skipped: now.Add(-8 * day)}, WhyNotConverged},
+		"its time has come":            {"a", Memory{Mark: "a", Converged: "f", Until: now}, WhyTime},
+		"its time will come":           {"a", Memory{Mark: "a", Converged: "f", Until: now.Add(1)}, ""},
 		"settling":                     {"b", Memory{Mark: "a", SettleUntil: now.Add(time.Second)}, ""},
 		"held":                         {"b", Memory{Mark: "a", HeldUntil: now.Add(time.Second)}, ""},
 		"settled":                      {"a", Memory{Mark: "a", SettleUntil: now}, WhyNotConverged},

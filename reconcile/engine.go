@@ -161,7 +161,7 @@ func (s *sync) run(ctx context.Context) error {
 		}
 	}
 	if s.want.Fingerprint == s.memory.Converged && s.memory.Converged != "" && !s.mustLook() {
-		s.memory.Mark = s.want.Mark
+		s.memory.Mark, s.memory.Until = s.want.Mark, s.want.Until
 		s.end(event.InSync, event.ReasonFingerprint, "")
 		return nil
 	}
@@ -240,7 +240,8 @@ func (s *sync) mayGoOn(round int, writes []record.Write) bool {
 }
 
 func (s *sync) converged(note string) {
-	s.memory.Converged, s.memory.Updated, s.memory.Mark = s.want.Fingerprint, s.have.Updated, s.want.Mark
+	s.memory.Converged, s.memory.Updated = s.want.Fingerprint, s.have.Updated
+	s.memory.Mark, s.memory.Until = s.want.Mark, s.want.Until
 	s.memory.Skipped = time.Time{}
 	s.memory.SettleUntil, s.memory.SettleOrigin, s.memory.FollowUp = time.Time{}, "", time.Time{}
 	switch {
@@ -450,6 +451,7 @@ func (s *sync) conclude(err error) {
 func (s *sync) skipped(n *Nothing) {
 	if mark := cmp.Or(n.Mark, s.want.Mark); n.Outcome == event.Skipped && mark != "" {
 		s.memory.Mark, s.memory.Skipped, s.memory.Converged = mark, s.start, ""
+		s.memory.Until = s.want.Until
 	}
 }
 

@@ -35,7 +35,7 @@ func newWorld() *world {
 	w.log = &journal{writes: func() int { return len(w.limio.writes) }}
 	w.cfg = Config{
 		Reconcilers: map[string]Reconciler{
-			"zuora:account":       NewAccounts(w.zuora, w.limio),
+			"zuora:account":       NewAccounts(w.zuora, w.limio, AccountsConfig{}),
 			"stripe:subscription": NewSubscriptions(w.stripe, w.limio, []string{"limio_subscription_id"}),
 		},
 		Expanders: map[string]Expander{"zuora:lookup": NewLookups(w.zuora), "stripe:customer": NewCustomerSubscriptions(w.stripe)},

@@ -108,12 +108,12 @@ func TestAccountConverges(t *testing.T) {
 		if err != nil || (v.Event.Outcome != event.Applied && v.Event.Outcome != event.InSync) {
 			t.Fatalf("%s/%s %s %v", v.Event.Outcome, v.Event.Reason, v.Event.Note, err)
 		}
-		want := wantAccount(account())
-		have, err := NewAccounts(w.zuora, w.limio).Have(context.Background(), want, Memory{})
+		want := NewAccounts(nil, nil, AccountsConfig{}).want(account())
+		have, err := NewAccounts(w.zuora, w.limio, AccountsConfig{}).Have(context.Background(), want, Memory{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left := NewAccounts(w.zuora, w.limio).Diff(want, have, today); len(left) != 0 {
+		if left := NewAccounts(w.zuora, w.limio, AccountsConfig{}).Diff(want, have, today); len(left) != 0 {
 			t.Fatalf("still to write: %+v", left)
 		}
 	})

@@ -37,10 +37,15 @@ type Want struct {
 	Label string
 	// Related are further keys and ids that an event should carry.
 	Related []string
-	// Mark is what a list shows of the source record.
-	Mark record.Mark
+	// Mark is what a list shows of the source record, and Until when an equal mark
+	// stops meaning an equal record; zero: never.
+	Mark  record.Mark
+	Until time.Time
 	// From is the time from which on payments belong to the current period.
 	From time.Time
+	// Horizons says, by the number of a Zuora subscription, how far its upcoming
+	// payments are known. Subscriptions that are not in it keep theirs.
+	Horizons map[string]horizon
 	// Source is what scope rules ask of the billing side.
 	Source Source
 	// Newcomer is set instead of Link and Objects when Limio is not known to have
@@ -130,6 +135,8 @@ type Memory struct {
 	// Mark is what a list of the billing system showed of the record when it was
 	// last found converged or skipped: a sweep leaves it alone until that changes.
 	Mark record.Mark `json:"mark,omitempty"`
+	// Until is when that mark stops saying anything; zero: never.
+	Until time.Time `json:"until,omitzero"`
 	// Looked is when the billing side was last read for a sync that came to an
 	// end: what happened before it has been seen.
 	Looked time.Time `json:"looked,omitzero"`

@@ -68,7 +68,8 @@ type Subscription struct {
 	AutoRenew     bool
 	Ending        bool // ended, or will end at TermEnd: nothing is due after it
 	Offers        []Offer
-	Schedules     []Schedule     // Stripe's paid, pending and upcoming; Zuora's upcoming, nil when they are not read
+	Schedules     []Schedule     // Stripe's paid, pending and upcoming; Zuora's upcoming, nil when they are not read or not known
+	Through       time.Time      // Zuora only: no payment up to this day is missing from Schedules; zero: none up to the last of them
 	PaymentMethod *PaymentMethod // Stripe only; nil when there is none
 	Metadata      map[string]string
 	Mark          Mark // Stripe only; of the list that shows this subscription
