@@ -22,7 +22,8 @@ const (
 )
 
 // Account returns an account by its id: two calls, one more for each further 40
-// subscriptions and for 99 payment methods. NotFound when there is none.
+// subscriptions, for 99 payment methods, and for schedules if those are read.
+// NotFound when there is none.
 //
 // The calls are made one after the other. The mark comes from the first, so
 // what changes in between makes the next list's mark differ; at once, a mark
@@ -108,6 +109,11 @@ func (c *Client) complete(ctx context.Context, acc account) (record.Account, err
 	}
 	out := c.mapAccount(acc, subs)
 	out.Mark = mark
+	if c.cfg.Schedules {
+		if err := c.schedules(ctx, acc, subs, &out); err != nil {
+			return record.Account{}, err
+		}
+	}
 	return out, nil
 }
 

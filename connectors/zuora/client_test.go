@@ -123,9 +123,9 @@ func class(t *testing.T, err error, want fault.Class) {
 
 func TestValidateReportsEverything(t *testing.T) {
 	err := zuora.Config{
-		BaseURL: "http://zuora.example.com", Version: "latest", Lookup: "guess", PageSize: 41, Timeout: -1, MaxInFlight: -1, OrgIDs: "a\nb",
+		BaseURL: "http://zuora.example.com", Version: "latest", Lookup: "guess", PageSize: 41, Timeout: -1, MaxInFlight: -1, Horizon: 61, OrgIDs: "a\nb",
 	}.Validate()
-	for _, key := range []string{"base_url", "client_id", "client_secret", "version", "lookup", "page_size", "timeout", "max_in_flight", "org_ids"} {
+	for _, key := range []string{"base_url", "client_id", "client_secret", "version", "lookup", "page_size", "timeout", "max_in_flight", "horizon", "org_ids"} {
 		if err == nil || !strings.Contains(err.Error(), key+":") {
 			t.Errorf("nothing about %s in: %v", key, err)
 		}

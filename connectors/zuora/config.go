@@ -35,8 +35,12 @@ type Config struct {
 	EntityID    string        // Zuora-Entity-Ids, multi-entity tenants only
 	OrgIDs      string        // Zuora-Org-Ids, multi-org tenants only
 	// Zone is the tenant's time zone, in which orders are dated. Default UTC.
-	Zone  *time.Location
-	Build string // for the User-Agent; default dev
+	Zone *time.Location
+	// Schedules reads the upcoming payments of an account too, from a billing
+	// preview: one call more for each account that has a live subscription.
+	Schedules bool
+	Horizon   int    // how far, in months, 1 to 60; default 12
+	Build     string // for the User-Agent; default dev
 
 	Gate      callout.Gate       // optional; admits each call in place of MaxInFlight
 	Observe   func(callout.Call) // optional; told of every call
@@ -98,6 +102,9 @@ func (c Config) Validate() error {
 	if c.Timeout <= 0 {
 		bad("timeout: %s is not positive", c.Timeout)
 	}
+	if c.Horizon < 1 || c.Horizon > 60 {
+		bad("horizon: %d is not from 1 to 60 months", c.Horizon)
+	}
 	if c.MaxInFlight < 1 {
 		bad("max_in_flight: %d is not positive", c.MaxInFlight)
 	}
@@ -132,6 +139,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = 8
+	}
+	if c.Horizon == 0 {
+		c.Horizon = 12
 	}
 	if c.Zone == nil {
 		c.Zone = time.UTC

@@ -34,7 +34,7 @@ func ChangeKinds() []string {
 // the cursor "". Accounts that change while the pages are read come once more
 // at the end, so none is missed and some may come twice.
 func (c *Client) Accounts(ctx context.Context, cursor string) (record.Page, error) {
-	query := listed()
+	query := c.listed()
 	query.Set("sort[]", "updateddate.ASC")
 	page, err := c.accounts(ctx, query, cursor)
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Client) Accounts(ctx context.Context, cursor string) (record.Page, erro
 func (c *Client) Glimpses(ctx context.Context, ids []string) ([]record.Glimpse, error) {
 	seen := map[string]record.Glimpse{}
 	for some := range slices.Chunk(listable(ids), maxExpanded) {
-		query := listed()
+		query := c.listed()
 		query.Set("filter[]", "id.IN:["+strings.Join(some, ",")+"]")
 		for cursor := ""; ; {
 			page, err := c.accounts(ctx, query, cursor)
@@ -123,11 +123,15 @@ func (c *Client) Changed(ctx context.Context, kind string, since time.Time, curs
 
 // listed asks for what the mark of an account needs. Payment methods come
 // whole, since what matters of one depends on its type.
-func listed() url.Values {
+func (c *Client) listed() url.Values {
 	const contactFields = "firstname,lastname,address1,address2,city,state,postalcode,country," +
 		"workemail,personalemail,workphone,mobilephone,homephone"
 	query := expanded()
-	query.Set("account.fields[]", "id,accountnumber,name,status,crmid,currency,defaultpaymentmethodid")
+	fields := "id,accountnumber,name,status,crmid,currency,defaultpaymentmethodid"
+	if c.cfg.Schedules {
+		fields += ",billcycleday,lastinvoicedate"
+	}
+	query.Set("account.fields[]", fields)
 	query.Set("billto.fields[]", contactFields)
 	query.Set("soldto.fields[]", contactFields)
 	return query

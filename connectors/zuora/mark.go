@@ -26,6 +26,9 @@ const markFormat = "zuora account 1"
 // so they count too: an end that has come. Record.Account.Until says when the
 // rest does.
 //
+// A bill run makes no new version; that there was one shows in the date of the
+// account's last invoice, which counts when schedules are read.
+//
 // The mark is "" when a list in the row may have been cut: as many rows as the
 // page has (zuora-stripe.md Z3).
 func (c *Client) mark(a account) record.Mark {
@@ -34,6 +37,9 @@ func (c *Client) mark(a account) record.Mark {
 	}
 	parts := []string{
 		markFormat, a.ID, a.Number, a.Name, a.Status, strings.TrimSpace(a.CRMID), a.Currency, a.DefaultMethod,
+	}
+	if c.cfg.Schedules {
+		parts = append(parts, "schedules", strconv.Itoa(c.cfg.Horizon), string(a.BillCycleDay), a.LastInvoice)
 	}
 	for _, k := range []*contact{a.BillTo, a.SoldTo} {
 		parts = append(parts, k.parts()...)

@@ -28,6 +28,8 @@ type account struct {
 	SoldTo         *contact  `json:"soldTo"`
 	PaymentMethods []method  `json:"paymentMethods"`
 	Versions       []version `json:"subscriptions"`
+	BillCycleDay   word      `json:"billCycleDay"`
+	LastInvoice    string    `json:"lastInvoiceDate"`
 }
 
 // version is a version of a subscription, as an account shows it. On a

@@ -72,6 +72,28 @@ func (s *Server) ChangeSubscription(number string, order Order, change func(*Sub
 	})
 }
 
+// EditSubscription edits the latest version of a subscription in place, as an
+// update of custom fields does: id and version stay, only the update time tells.
+func (s *Server) EditSubscription(number string, change func(*Subscription)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.latest(number)
+	if old == nil {
+		return fmt.Errorf("edit subscription %s: %w", number, ErrNotFound)
+	}
+	sub := old.clone()
+	change(&sub)
+	sub.ID, sub.Number, sub.AccountID, sub.Version, sub.LatestVersion = old.ID, old.Number, old.AccountID, old.Version, true
+	if err := check(&sub); err != nil {
+		return fmt.Errorf("edit subscription %s: %w", number, err)
+	}
+	sub.UpdatedAt, sub.seq = s.now(), s.next()
+	s.note("Subscription", sub.CustomFields)
+	s.versions[number][len(s.versions[number])-1] = &sub
+	s.recents["Subscription"].note(sub.ID, sub.UpdatedAt)
+	return nil
+}
+
 // CancelSubscription cancels a subscription. The status changes at once, the
 // service ends on effective, which may lie in the future; an empty effective is
 // today.

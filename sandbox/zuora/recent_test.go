@@ -63,7 +63,7 @@ func TestPagesFollowTheUpdates(t *testing.T) {
 		var accounts []string
 		some := func() string { return rapid.SampledFrom(accounts).Draw(rt, "account") }
 		for i := range rapid.IntRange(1, 30).Draw(rt, "steps") {
-			step := rapid.IntRange(0, 8).Draw(rt, "step")
+			step := rapid.IntRange(0, 9).Draw(rt, "step")
 			if i == 0 {
 				step = 0
 			}
@@ -95,6 +95,10 @@ func TestPagesFollowTheUpdates(t *testing.T) {
 					must(te.RenewSubscription(sub.Number, zuora.Order{}))
 				}
 			case 8:
+				for _, sub := range te.Subscriptions(some()) {
+					must(0, te.EditSubscription(sub.Number, func(v *zuora.Subscription) { v.Notes += "x" }))
+				}
+			case 9:
 				te.get("/object-query/" + rapid.SampledFrom([]string{"accounts", "contacts", "payment-methods", "subscriptions"}).Draw(rt, "read"))
 			}
 			clock.Advance(time.Duration(rapid.IntRange(0, 2).Draw(rt, "wait")) * time.Second)
