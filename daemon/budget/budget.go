@@ -260,7 +260,6 @@ func (b *Budget) withdraw(w *waiter) {
 	b.mu.Lock()
 	b.remove(w)
 	admitted := !w.sent.IsZero()
-	b.dispatch() // its end may have been what the timer was set for
 	b.unlock()
 	if admitted {
 		b.leave(w, callout.Result{Class: fault.Stopped})

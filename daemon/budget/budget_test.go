@@ -83,7 +83,7 @@ func TestPriority(t *testing.T) {
 	want := []int{4, 5, 7, 2, 1, 6, 0, 3}
 	bubble(t, "for a slot", func(t *testing.T) {
 		b := newBudget(t, budget.Config{MaxInFlight: 1})
-		leave := enter(t, b, t.Context())
+		leave := enter(t.Context(), t, b)
 		order := lineUp(t, b, ctxs)
 		s := b.Stats()
 		if s.Waiting[budget.Login] != 3 || s.Waiting[budget.Webhook] != 1 || s.Waiting[budget.API] != 2 || s.Waiting[budget.Sweep] != 2 {
@@ -121,7 +121,7 @@ func TestASweepLeavesRoom(t *testing.T) {
 			t.Errorf("a sweep alone has %d of 8 slots", s.InFlight)
 		}
 		for range 100 {
-			enter(t, b, budget.In(t.Context(), budget.Login))(callout.Result{})
+			enter(budget.In(t.Context(), budget.Login), t, b)(callout.Result{})
 			time.Sleep(37 * time.Millisecond)
 		}
 		l.stop()
@@ -136,7 +136,7 @@ func TestASweepLeavesRoom(t *testing.T) {
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, budget.Config{PerSecond: 1, MaxInFlight: 1})
-		leave := enter(t, b, t.Context())
+		leave := enter(t.Context(), t, b)
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 3)
 		for range 2 {
@@ -172,6 +172,44 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 		answer(t, b, "")
 		if waited := time.Since(before); waited > 1100*time.Millisecond {
 			t.Errorf("those who gave up have used the rate: waited %s", waited)
+		}
+	})
+}
+
+// A call that is let in while its context ends gives its slot back, whichever of
+// the two it hears of.
+func TestLetInTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, budget.Config{MaxInFlight: 1})
+		in, out := 0, 0
+		for i := range 100 {
+			leave := enter(t.Context(), t, b)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				if leave, err := b.Enter(ctx); err == nil {
+					in++
+					leave(callout.Result{})
+				} else {
+					out++
+				}
+			}()
+			synctest.Wait()
+			if i%2 == 0 {
+				leave(callout.Result{})
+				cancel()
+			} else {
+				cancel()
+				leave(callout.Result{})
+			}
+			<-done
+			if s := b.Stats(); s.InFlight != 0 {
+				t.Fatalf("%+v", s)
+			}
+		}
+		if in == 0 || out == 0 {
+			t.Errorf("%d got in and %d did not: nothing was tried", in, out)
 		}
 	})
 }

@@ -33,7 +33,7 @@ func newBudget(t *testing.T, cfg budget.Config) *budget.Budget {
 }
 
 // enter gets in or ends the test.
-func enter(t *testing.T, b *budget.Budget, ctx context.Context) func(callout.Result) {
+func enter(ctx context.Context, t *testing.T, b *budget.Budget) func(callout.Result) {
 	t.Helper()
 	leave, err := b.Enter(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func enter(t *testing.T, b *budget.Budget, ctx context.Context) func(callout.Res
 // answer makes a call that ends at once with a class.
 func answer(t *testing.T, b *budget.Budget, class fault.Class) {
 	t.Helper()
-	enter(t, b, t.Context())(callout.Result{Class: class})
+	enter(t.Context(), t, b)(callout.Result{Class: class})
 }
 
 // load is what a number of goroutines get done that do nothing but call.

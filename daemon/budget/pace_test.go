@@ -2,6 +2,7 @@ package budget_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -67,7 +68,7 @@ func TestCallsThatArriveLate(t *testing.T) {
 		var arrived []time.Time
 		l := saturate(t, b, budget.Sweep, 200, func(int) time.Duration {
 			late := time.Duration(rnd.Int64N(int64(2 * time.Millisecond)))
-			if rnd.Float64() < 0.02 {
+			if rnd.Float64() < 0.05 {
 				late = time.Duration(rnd.Int64N(int64(150 * time.Millisecond)))
 			}
 			arrived = append(arrived, time.Now().Add(late))
@@ -160,6 +161,30 @@ func TestShare(t *testing.T) {
 	})
 }
 
+// Who gets a larger share need not wait for what the small one had in store.
+func TestALargerShareCountsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, budget.Config{PerSecond: 100})
+		b.Share(0)
+		answer(t, b, "")
+		before := time.Now()
+		waited := make(chan time.Duration)
+		go func() {
+			answer(t, b, "")
+			waited <- time.Since(before)
+		}()
+		synctest.Wait()
+		b.Share(1)
+		if d := <-waited; d > 15*time.Millisecond {
+			t.Errorf("waited %s", d)
+		}
+		b.Share(math.NaN())
+		if s := b.Stats(); s.Share != 0 || s.Limit != 2 {
+			t.Errorf("a share that is no number: %+v", s)
+		}
+	})
+}
+
 func TestNoLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, budget.Config{})
@@ -182,14 +207,14 @@ func TestLimitReached(t *testing.T) {
 		b := newBudget(t, budget.Config{PerSecond: 100, Notice: func(s string) { notices = append(notices, s) }})
 		var inFlight []func(callout.Result)
 		for range 4 {
-			inFlight = append(inFlight, enter(t, b, t.Context()))
+			inFlight = append(inFlight, enter(t.Context(), t, b))
 		}
 		time.Sleep(time.Second)
 		for _, leave := range inFlight {
 			leave(callout.Result{Class: fault.RateLimited})
 		}
 		s := b.Stats()
-		if s.Rate != 70 || s.Throttled != 4 || s.AwayUntil.Sub(time.Now()) != time.Second || len(notices) != 1 {
+		if s.Rate != 70 || s.Throttled != 4 || time.Until(s.AwayUntil) != time.Second || len(notices) != 1 {
 			t.Errorf("after one reaction: %+v, %q", s, notices)
 		}
 		before := time.Now()
@@ -232,9 +257,9 @@ func TestRecovery(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, budget.Config{PerSecond: 100})
-		enter(t, b, t.Context())(callout.Result{Class: fault.RateLimited, Wait: 4 * time.Second})
+		enter(t.Context(), t, b)(callout.Result{Class: fault.RateLimited, Wait: 4 * time.Second})
 		before := time.Now()
-		leave := enter(t, b, t.Context())
+		leave := enter(t.Context(), t, b)
 		if waited := time.Since(before); waited != 4*time.Second {
 			t.Errorf("waited %s, the vendor asked for 4 s", waited)
 		}
@@ -247,9 +272,24 @@ func TestRetryAfter(t *testing.T) {
 		if err := b.Away(); err != nil {
 			t.Errorf("ten seconds before its end: %v", err)
 		}
-		enter(t, b, t.Context())
+		enter(t.Context(), t, b)
 		if waited := time.Since(before); waited != 45*time.Second {
 			t.Errorf("waited %s in all, the vendor asked for 45 s", waited)
+		}
+	})
+}
+
+// When a pause is over, those who waited do not all go at once.
+func TestNothingIsCaughtUpAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, budget.Config{PerSecond: 100})
+		enter(t.Context(), t, b)(callout.Result{Class: fault.RateLimited, Wait: 4 * time.Second})
+		end := time.Now().Add(4 * time.Second)
+		l := saturate(t, b, budget.Sweep, 20, always(time.Millisecond), nil)
+		time.Sleep(5 * time.Second)
+		l.stop()
+		if n := between(l.times(), time.Time{}, end.Add(100*time.Millisecond)); n > 10 {
+			t.Errorf("%d calls until 100 ms after the pause, want 10", n)
 		}
 	})
 }
@@ -294,7 +334,7 @@ func TestHeaders(t *testing.T) {
 		b := newBudget(t, budget.Config{PerSecond: 100})
 		rate := func(remaining, reset string) float64 {
 			h := map[string][]string{"Ratelimit-Remaining": {remaining}, "Ratelimit-Reset": {reset}}
-			enter(t, b, t.Context())(callout.Result{Header: h})
+			enter(t.Context(), t, b)(callout.Result{Header: h})
 			return b.Stats().Rate
 		}
 		for _, c := range []struct {
