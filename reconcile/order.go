@@ -154,7 +154,7 @@ func (s *sync) place(ctx context.Context, r Reconciler, w record.Write, since ti
 // notTaken judges a request without an answer that says that it was taken. The
 // claim goes only when Limio said no.
 func (s *sync) notTaken(ctx context.Context, w record.Write, err error) error {
-	err = fmt.Errorf("%s %s %s: %w", w.Op, w.Type, w.Ref, err)
+	err = fmt.Errorf("ask Limio for %s: %w", w.Ref, err)
 	switch fault.Of(err) {
 	case fault.Refused, fault.Forbidden, fault.RateLimited, fault.Locked:
 		s.memory.Order = nil
