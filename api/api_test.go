@@ -154,8 +154,8 @@ func TestWhatIsAskedArrives(t *testing.T) {
 			[]any{api.ReplayAsk{Asker: api.Asker{By: "ann"}, Filter: &api.Filter{Outcome: []string{"failed"}, Since: since}, Cap: 1000, PerSecond: 20}},
 		},
 		{
-			"/api/replay", `{"by":"ann","why":"fixed","id":"0123456789","sync_ids":["s1"],"cap":5,"per_second":3}`,
-			[]any{api.ReplayAsk{Asker: api.Asker{By: "ann"}, Why: "fixed", ID: "0123456789", SyncIDs: []string{"s1"}, Cap: 5, PerSecond: 3}},
+			"/api/replay", `{"by":"ann","why":"fixed","id":"20270105T100000.000Z-1a2b","sync_ids":["s1"],"cap":5,"per_second":3}`,
+			[]any{api.ReplayAsk{Asker: api.Asker{By: "ann"}, Why: "fixed", ID: "20270105T100000.000Z-1a2b", SyncIDs: []string{"s1"}, Cap: 5, PerSecond: 3}},
 		},
 		{"/api/replay", `{"by":"ann","never_processed":true}`, []any{api.ReplayAsk{Asker: api.Asker{By: "ann"}, NeverProcessed: true, Cap: 1000, PerSecond: 20}}},
 		{"/api/dead?state=all&reason=bad_token", "", []any{api.DeadFilter{State: []string{"all"}, Reason: []string{"bad_token"}}, "", 100}},

@@ -64,7 +64,7 @@ type DeadPage struct {
 type DeadAsk struct {
 	Asker
 	Why       string      `json:"why,omitempty" maxLength:"1000" doc:"it is recorded; required to discard"`
-	ID        string      `json:"id,omitempty" pattern:"^[A-Za-z0-9-]{8,64}$" doc:"names the request"`
+	ID        string      `json:"id,omitempty" pattern:"^[0-9]{8}T[0-9]{6}[.][0-9]{3}Z-[A-Za-z0-9]{4,32}$" doc:"names the request, as that of a replay"`
 	IDs       []string    `json:"ids,omitempty" maxItems:"1000"`
 	Filter    *DeadFilter `json:"filter,omitempty"`
 	Cap       int64       `json:"cap,omitempty" minimum:"1" default:"1000" doc:"refused when more match"`
@@ -73,7 +73,7 @@ type DeadAsk struct {
 
 // DeadAnswer says what became of the letters, durably.
 type DeadAnswer struct {
-	Run     string        `json:"run" doc:"of a replay: GET /api/runs/{run} follows it"`
+	Run     string        `json:"run,omitempty" doc:"of a replay: GET /api/runs/{run} follows it"`
 	Matched int64         `json:"matched"`
 	Done    int64         `json:"done" doc:"replayed, or discarded"`
 	Already int64         `json:"already" doc:"had been replayed or discarded before"`

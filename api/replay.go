@@ -15,7 +15,7 @@ import (
 type ReplayAsk struct {
 	Asker
 	Why            string   `json:"why,omitempty" maxLength:"1000" doc:"it is recorded"`
-	ID             string   `json:"id,omitempty" pattern:"^[A-Za-z0-9-]{8,64}$" doc:"names the replay. Whoever got no answer asks again with the same id: what was scheduled already counts once"`
+	ID             string   `json:"id,omitempty" pattern:"^[0-9]{8}T[0-9]{6}[.][0-9]{3}Z-[A-Za-z0-9]{4,32}$" doc:"names the replay: when it is asked for, and something of one's own, such as 20270105T100000.000Z-1a2b3c4d. Whoever got no answer asks again with the same id, which completes it: what was scheduled already counts once"`
 	SyncIDs        []string `json:"sync_ids,omitempty" maxItems:"1000"`
 	Filter         *Filter  `json:"filter,omitempty"`
 	NeverProcessed bool     `json:"never_processed,omitempty" doc:"triggers that were taken in and never came to an end"`
@@ -42,7 +42,7 @@ type ReplayTarget struct {
 
 // ReplayAnswer says what was scheduled, durably.
 type ReplayAnswer struct {
-	Run        string    `json:"run" doc:"GET /api/runs/{run} follows it"`
+	Run        string    `json:"run,omitempty" doc:"GET /api/runs/{run} follows it; absent when there was nothing to look at"`
 	Matched    int64     `json:"matched"`
 	Scheduled  int64     `json:"scheduled" doc:"records that will be looked at"`
 	Merged     int64     `json:"merged" doc:"matches whose record is looked at for another one"`

@@ -14,7 +14,6 @@ import (
 	"hotsync/connectors/kafka"
 	"hotsync/event"
 	"hotsync/internal/fault"
-	"hotsync/record"
 )
 
 // letterBook is what ClickHouse knows of dead letters.
@@ -24,13 +23,8 @@ type letterBook interface {
 	Letter(ctx context.Context, id string) (api.DeadLetter, error)
 }
 
-// The states of a dead letter. One that was dealt with stays what it is: marked,
-// not deleted.
-const (
-	letterOpen      = "open"
-	letterReplayed  = "replayed"
-	letterDiscarded = "discarded"
-)
+// letterOpen is the state of a letter that nobody has decided about.
+const letterOpen = "open"
 
 // replayHeader marks a message that was produced again, with the id of the
 // replay.
@@ -38,8 +32,7 @@ const replayHeader = "hotsync-replay"
 
 // deadLetters shows what hotsync gave up on, and deals with it. What is replayed
 // is durable before its letter says so: a process that dies between the two
-// leaves an open letter, and replaying that again makes the same trigger, or the
-// same message once more, which only makes hotsync look again.
+// leaves an open letter, and replaying that again only makes hotsync look again.
 type deadLetters struct {
 	*desk
 	book   letterBook
@@ -113,12 +106,13 @@ func (d *deadLetters) ReplayDead(ctx context.Context, ask api.DeadAsk) (api.Dead
 	if err != nil {
 		return api.DeadAnswer{}, err
 	}
-	perSecond, err := pace(ask.PerSecond, int64(len(rows)))
+	if err := pace(ask.PerSecond, int64(len(rows))); err != nil {
+		return api.DeadAnswer{}, err
+	}
+	t, err := d.task(ask, "replay", event.ReasonFannedOut, len(rows))
 	if err != nil {
 		return api.DeadAnswer{}, err
 	}
-	t := d.task(ask, "replay", event.ReasonFannedOut, len(rows))
-	answer.Run = t.run()
 	letters, err := d.openAll(ctx, rows)
 	if err != nil {
 		return api.DeadAnswer{}, err
@@ -153,10 +147,10 @@ func (d *deadLetters) ReplayDead(ctx context.Context, ask api.DeadAsk) (api.Dead
 	if err := d.announce(ctx, t); err != nil {
 		return api.DeadAnswer{}, err
 	}
-	if answer.Until, err = d.send(ctx, send, perSecond, func(l letter) api.DeadLetter { return settledAs(l.row, letterReplayed, ask, t.at) }); err != nil {
+	if answer.Until, err = d.send(ctx, send, orDefault(ask.PerSecond, defaultPerSecond), func(l letter) api.DeadLetter { return settledAs(l.row, event.DeadReplayed, ask, t.at) }); err != nil {
 		return api.DeadAnswer{}, err
 	}
-	answer.Done = int64(len(send))
+	answer.Run, answer.Done = t.run(), int64(len(send))
 	return answer, d.conclude(ctx, t, numbersOf(answer))
 }
 
@@ -168,7 +162,10 @@ func (d *deadLetters) DiscardDead(ctx context.Context, ask api.DeadAsk) (api.Dea
 	if err != nil || len(rows) == 0 {
 		return answer, err
 	}
-	t := d.task(ask, "discard", event.ReasonDiscarded, len(rows))
+	t, err := d.task(ask, "discard", event.ReasonDiscarded, len(rows))
+	if err != nil {
+		return api.DeadAnswer{}, err
+	}
 	ctx, cancel := onward(ctx)
 	defer cancel()
 	if err := d.announce(ctx, t); err != nil {
@@ -177,7 +174,7 @@ func (d *deadLetters) DiscardDead(ctx context.Context, ask api.DeadAsk) (api.Dea
 	for chunk := range slices.Chunk(rows, atOnce) {
 		var states []api.DeadLetter
 		for _, row := range chunk {
-			states = append(states, settledAs(row, letterDiscarded, ask, t.at))
+			states = append(states, settledAs(row, event.DeadDiscarded, ask, t.at))
 		}
 		if err := d.settle(ctx, states); err != nil {
 			return api.DeadAnswer{}, err
@@ -187,14 +184,12 @@ func (d *deadLetters) DiscardDead(ctx context.Context, ask api.DeadAsk) (api.Dea
 	return answer, d.conclude(ctx, t, numbersOf(answer))
 }
 
-func (d *deadLetters) task(ask api.DeadAsk, verb string, reason event.Reason, n int) task {
-	now := d.now()
-	id := d.taskID(ask.ID, ask.By, now)
+func (d *deadLetters) task(ask api.DeadAsk, verb string, reason event.Reason, n int) (task, error) {
 	which := fmt.Sprintf("%s of %d dead letters by their ids", verb, n)
 	if ask.Filter != nil {
 		which = fmt.Sprintf("%s of %d dead letters that match %s", verb, n, *ask.Filter)
 	}
-	return task{id: id, key: record.Key{System: "dead", Kind: verb, ID: id}, reason: reason, at: now, note: told(ask.By, ask.Why, which)}
+	return d.name(task{system: "dead", verb: verb, reason: reason, note: told(ask.By, ask.Why, which)}, ask.ID, ask.By)
 }
 
 func numbersOf(a api.DeadAnswer) map[string]int64 {
@@ -234,13 +229,20 @@ func (d *deadLetters) pick(ctx context.Context, ask api.DeadAsk) ([]api.DeadLett
 	answer := api.DeadAnswer{Matched: int64(len(found))}
 	var open []api.DeadLetter
 	for _, l := range found {
-		if _, here := d.settled[l.ID]; here || l.State != letterOpen {
+		if l.State != letterOpen || d.dealtWith(l) {
 			answer.Already++
 			continue
 		}
 		open = append(open, l)
 	}
 	return open, answer, nil
+}
+
+// dealtWith reports whether a letter that the book calls open was dealt with
+// here, and not given up again since.
+func (d *deadLetters) dealtWith(l api.DeadLetter) bool {
+	s, here := d.settled[l.ID]
+	return here && !l.Last.After(s.At)
 }
 
 // openAll reads letters, several at a time.

@@ -26,11 +26,15 @@ type desk struct {
 // task is one request as the log of events tells it.
 type task struct {
 	id     string
-	key    record.Key // replay:run:…, dead:replay:…, dead:discard:…
+	system string // replay, dead
+	verb   string // run, replay, discard
 	reason event.Reason
 	note   string
 	at     time.Time
 }
+
+// key is what the events of a task are filed under.
+func (t task) key() record.Key { return record.Key{System: t.system, Kind: t.verb, ID: t.id} }
 
 // run is the id under which the triggers of a task are delivered.
 func (t task) run() string { return replayRuns + t.id }
@@ -38,22 +42,38 @@ func (t task) run() string { return replayRuns + t.id }
 // replayRuns begins the id of every run that is no run of a sweep.
 const replayRuns = "replay/"
 
-// taskID names a request: as its asker wants, or by who asked when.
-func (d *desk) taskID(asked, by string, at time.Time) string {
-	if asked != "" {
-		return asked
+// taskTimes is how the id of a task begins: when it was asked for. So whatever
+// follows from a task is the same however often it is asked for with one id.
+const taskTimes = "20060102T150405.000Z"
+
+// oldestTask bounds how late a task may be completed.
+const oldestTask = 24 * time.Hour
+
+// name names a task, as its asker wants or by who asks and when, and dates it.
+func (d *desk) name(t task, asked, by string) (task, error) {
+	now := d.now().UTC().Truncate(time.Millisecond)
+	if asked == "" {
+		stamp := now.Format(taskTimes)
+		t.id, t.at = stamp+"-"+event.Digest("task", d.instance, by, stamp)[:8], now
+		return t, nil
 	}
-	return at.UTC().Format("20060102T150405Z") + "-" + event.Digest("task", d.instance, by, at.Format(time.RFC3339Nano))[:8]
+	stamp, _, _ := strings.Cut(asked, "-")
+	at, err := time.Parse(taskTimes, stamp)
+	if err != nil || at.After(now) || now.Sub(at) > oldestTask {
+		return task{}, fault.Newf(fault.Refused, "id %q: want when it was asked for first (UTC, at most %s ago) and something of your own, such as %s-1a2b3c4d", asked, oldestTask, now.Format(taskTimes))
+	}
+	t.id, t.at = asked, at
+	return t, nil
 }
 
 // audit is the event of a task: planned before anything of it is done, so that
 // no deed can be missing from the log, and done with its numbers.
 func (d *desk) audit(t task, phase event.Phase, stats map[string]int64) (kafka.Record, error) {
 	ref := event.Ref{
-		ID: event.Digest("task", t.key.String()), Cause: event.CauseReplay, Type: "summary", Delivery: t.run(), At: t.at, Received: t.at,
+		ID: event.Digest("task", t.key().String()), Cause: event.CauseReplay, Type: "summary", Delivery: t.run(), At: t.at, Received: t.at,
 	}
 	e := event.Event{
-		SyncID: event.Digest("sync", ref.ID), Phase: phase, At: d.now(), Key: t.key, Cause: event.CauseReplay, Note: t.note,
+		SyncID: event.Digest("sync", ref.ID), Phase: phase, At: d.now(), Key: t.key(), Cause: event.CauseReplay, Note: t.note,
 		Triggers: []event.Ref{ref}, Attempt: 1, Instance: d.instance, Build: d.build,
 	}
 	if phase == event.Done {
@@ -186,13 +206,13 @@ func capOf(asked, most int64) int64 { return min(orDefault(asked, defaultCap), m
 // keep what they hold for a week.
 const longest = 24 * time.Hour
 
-// pace returns the rate of a request, or an error when its end would be too far.
-func pace(asked int, n int64) (perSecond int, err error) {
-	perSecond = orDefault(asked, defaultPerSecond)
+// pace returns an error when the end of a request would be too far.
+func pace(asked int, n int64) error {
+	perSecond := orDefault(asked, defaultPerSecond)
 	if took := time.Duration(n/int64(perSecond)) * time.Second; took > longest {
-		return 0, fault.Newf(fault.Refused, "per_second %d: %d records would take %s, more than %s; ask for more per second or for fewer records", perSecond, n, took, longest)
+		return fault.Newf(fault.Refused, "per_second %d: %d records would take %s, more than %s; ask for more per second or for fewer records", perSecond, n, took, longest)
 	}
-	return perSecond, nil
+	return nil
 }
 
 // isRecord reports whether a key is of something that can be looked at: events

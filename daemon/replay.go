@@ -58,26 +58,23 @@ const perPage = 1000
 
 // Preview implements package api's replayer.
 func (r *replays) Preview(ctx context.Context, ask api.ReplayAsk) (api.ReplayPreview, error) {
-	now := r.now()
-	out := api.ReplayPreview{Cap: capOf(ask.Cap, r.most), Most: r.most}
-	var err error
-	if out.Matches, err = r.count(ctx, ask, now); err != nil {
-		return api.ReplayPreview{}, err
-	}
-	switch {
-	case out.Matches > out.Cap:
-		out.Refused = tooMany(r.what(ask), out.Matches, out.Cap, r.most).Error()
-	default:
-		if _, err := pace(ask.PerSecond, out.Matches); err != nil {
-			out.Refused = err.Error()
-		}
-	}
-	const sample = 10
-	targets, err := r.targets(ctx, ask, now, sample)
+	t, err := r.task(ask)
 	if err != nil {
 		return api.ReplayPreview{}, err
 	}
-	for _, t := range targets {
+	out := api.ReplayPreview{Cap: capOf(ask.Cap, r.most), Most: r.most}
+	if out.Matches, err = r.count(ctx, ask, t.at); err != nil {
+		return api.ReplayPreview{}, err
+	}
+	if err := r.allowed(ask, out.Matches); err != nil {
+		out.Refused = err.Error()
+	}
+	const sample = 10
+	targets, err := r.targets(ctx, ask, t.at, sample)
+	if err != nil {
+		return api.ReplayPreview{}, err
+	}
+	for _, t := range targets[:min(sample, len(targets))] {
 		out.Sample = append(out.Sample, api.ReplayTarget{SyncID: t.id, Key: t.key, Was: t.was})
 	}
 	return out, nil
@@ -85,44 +82,53 @@ func (r *replays) Preview(ctx context.Context, ask api.ReplayAsk) (api.ReplayPre
 
 // Replay implements package api's replayer.
 func (r *replays) Replay(ctx context.Context, ask api.ReplayAsk) (api.ReplayAnswer, error) {
-	now := r.now()
-	allowed := capOf(ask.Cap, r.most)
-	n, err := r.count(ctx, ask, now)
+	t, err := r.task(ask)
 	if err != nil {
 		return api.ReplayAnswer{}, err
 	}
-	if n > allowed {
-		return api.ReplayAnswer{}, tooMany(r.what(ask), n, allowed, r.most)
-	}
-	perSecond, err := pace(ask.PerSecond, n)
+	n, err := r.count(ctx, ask, t.at)
 	if err != nil {
 		return api.ReplayAnswer{}, err
 	}
-	// Everything is known before anything is done. A few more may match by now.
-	targets, err := r.targets(ctx, ask, now, int(allowed))
+	if err := r.allowed(ask, n); err != nil {
+		return api.ReplayAnswer{}, err
+	}
+	// Everything is known before anything is done.
+	targets, err := r.targets(ctx, ask, t.at, int(n))
 	if err != nil {
 		return api.ReplayAnswer{}, err
 	}
-	id := r.taskID(ask.ID, ask.By, now)
-	t := task{
-		id: id, key: record.Key{System: "replay", Kind: "run", ID: id}, reason: event.ReasonFannedOut, at: now,
-		note: told(ask.By, ask.Why, fmt.Sprintf("%d %s", len(targets), r.which(ask))),
-	}
-	answer := api.ReplayAnswer{Run: t.run(), Matched: int64(len(targets))}
+	answer := api.ReplayAnswer{Matched: int64(len(targets)), Until: t.at}
 	triggers := r.triggers(targets, t, &answer)
-	answer.Scheduled = int64(len(triggers))
+	if answer.Scheduled = int64(len(triggers)); answer.Scheduled == 0 {
+		return answer, nil
+	}
+	answer.Run = t.run()
+	t.note = told(ask.By, ask.Why, fmt.Sprintf("%d %s", len(targets), which(ask)))
 
 	ctx, cancel := onward(ctx)
 	defer cancel()
 	if err := r.announce(ctx, t); err != nil {
 		return api.ReplayAnswer{}, err
 	}
-	if answer.Until, err = r.schedule(ctx, triggers, perSecond); err != nil {
-		return api.ReplayAnswer{}, fmt.Errorf("replay: ask again with id %q: %w", id, err)
+	if answer.Until, err = r.schedule(ctx, triggers, orDefault(ask.PerSecond, defaultPerSecond)); err != nil {
+		return api.ReplayAnswer{}, fmt.Errorf("%w; ask again with id %q to complete it", err, t.id)
 	}
 	return answer, r.conclude(ctx, t, map[string]int64{
 		"matched": answer.Matched, "scheduled": answer.Scheduled, "merged": answer.Merged, "passed_over": answer.PassedOver,
 	})
+}
+
+func (r *replays) task(ask api.ReplayAsk) (task, error) {
+	return r.name(task{system: "replay", verb: "run", reason: event.ReasonFannedOut}, ask.ID, ask.By)
+}
+
+// allowed returns an error unless so many may be replayed.
+func (r *replays) allowed(ask api.ReplayAsk, n int64) error {
+	if most := capOf(ask.Cap, r.most); n > most {
+		return tooMany(what(ask), n, most, r.most)
+	}
+	return pace(ask.PerSecond, n)
 }
 
 // triggers makes one trigger for every record among the targets: a look answers
@@ -161,28 +167,29 @@ func (r *replays) triggers(targets []target, t task, answer *api.ReplayAnswer) [
 	return out
 }
 
-func (r *replays) count(ctx context.Context, ask api.ReplayAsk, now time.Time) (int64, error) {
+// count says how many match that were there at a time.
+func (r *replays) count(ctx context.Context, ask api.ReplayAsk, at time.Time) (int64, error) {
 	switch {
 	case ask.NeverProcessed:
-		return r.open.CountUnfinished(ctx, now.Add(-inFlight))
+		return r.open.CountUnfinished(ctx, at.Add(-inFlight))
 	case ask.Filter != nil:
-		return r.history.Count(ctx, until(*ask.Filter, now))
+		return r.history.Count(ctx, until(*ask.Filter, at))
 	}
 	return int64(len(distinct(ask.SyncIDs))), nil
 }
 
-// targets lists what a replay is about, at most so many.
-func (r *replays) targets(ctx context.Context, ask api.ReplayAsk, now time.Time, limit int) ([]target, error) {
+// targets lists what a replay is about, at most so many; of syncs named one by
+// one, all.
+func (r *replays) targets(ctx context.Context, ask api.ReplayAsk, at time.Time, limit int) ([]target, error) {
 	if ask.NeverProcessed {
-		return r.open.Unfinished(ctx, now.Add(-inFlight), limit)
+		return r.open.Unfinished(ctx, at.Add(-inFlight), limit)
 	}
 	var f api.Filter
 	ids := distinct(ask.SyncIDs)
 	if ask.Filter != nil {
-		f = until(*ask.Filter, now)
+		f = until(*ask.Filter, at)
 	} else {
-		f.SyncID = ids
-		limit = max(limit, len(ids))
+		f.SyncID, limit = ids, len(ids)
 	}
 	var out []target
 	for after := ""; len(out) < limit; {
@@ -220,23 +227,23 @@ func distinct(ids []string) []string {
 	return slices.Compact(ids)
 }
 
-// until bounds a filter by now, so that what a replay itself brings about never
-// matches it.
-func until(f api.Filter, now time.Time) api.Filter {
-	if f.Until.IsZero() || f.Until.After(now) {
-		f.Until = now
+// until bounds a filter by when a replay was asked for first, so that what it
+// brings about never matches it.
+func until(f api.Filter, at time.Time) api.Filter {
+	if f.Until.IsZero() || f.Until.After(at) {
+		f.Until = at
 	}
 	return f
 }
 
-func (r *replays) what(ask api.ReplayAsk) string {
+func what(ask api.ReplayAsk) string {
 	if ask.NeverProcessed {
 		return "triggers"
 	}
 	return "syncs"
 }
 
-func (r *replays) which(ask api.ReplayAsk) string {
+func which(ask api.ReplayAsk) string {
 	switch {
 	case ask.NeverProcessed:
 		return "triggers that were never processed"

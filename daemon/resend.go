@@ -3,8 +3,6 @@ package daemon
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -32,8 +30,7 @@ func (d *deadLetters) resend(l letter, at time.Time, run string) (resent, error)
 }
 
 // again is the trigger of given-up work as a new sync: what narrows it stays,
-// what its failures left on it goes. Its id is a function of the letter, so that
-// a letter that is replayed twice makes one sync.
+// what its failures left on it goes.
 func again(l letter, at time.Time, run string) (*event.Trigger, error) {
 	var old event.Trigger
 	if l.whole.Trigger != nil {
@@ -50,7 +47,7 @@ func again(l letter, at time.Time, run string) (*event.Trigger, error) {
 		return nil, fault.Newf(fault.Refused, "key %s is of nothing that can be looked at; discard it", old.Key)
 	}
 	return &event.Trigger{
-		ID: event.Digest("replay", "letter", l.row.ID), Key: old.Key, Cause: event.CauseReplay, Type: old.Type, Delivery: run,
+		ID: event.Digest("replay", run, l.row.ID), Key: old.Key, Cause: event.CauseReplay, Type: old.Type, Delivery: run,
 		Source: old.Source, Via: old.Via, At: at, Received: at,
 		Verify: old.Verify, Plan: old.Plan, Base: old.Base, Limio: old.Limio, Scope: old.Scope,
 	}, nil
@@ -117,24 +114,11 @@ func wasRedacted(b []byte) bool {
 	return false
 }
 
-// state is a message on the dead topic which says what became of a letter.
+// state is one more message of a letter, which says what became of it. The first
+// one keeps what there is to replay.
 func (d *deadLetters) state(l api.DeadLetter) (kafka.Record, error) {
-	b, err := json.Marshal(struct {
-		event.DeadLetter
-		ID    string    `json:"id"`
-		State string    `json:"state"`
-		By    string    `json:"by"`
-		Why   string    `json:"why,omitempty"`
-		At    time.Time `json:"at"`
-	}{
-		DeadLetter: event.DeadLetter{
-			Source: l.Source, Key: l.Key, Reason: l.Reason, Class: l.Class, Error: l.Error, Attempts: l.Attempts,
-			First: l.First, Last: l.Last, SyncID: l.SyncID,
-		},
-		ID: l.ID, State: l.State, By: l.By, Why: l.Why, At: l.At,
+	return d.out.dead(event.DeadLetter{
+		ID: l.ID, Source: l.Source, Key: l.Key, Reason: l.Reason, Class: l.Class, Error: l.Error, Attempts: l.Attempts,
+		First: l.First, Last: l.Last, SyncID: l.SyncID, State: l.State, By: l.By, Why: l.Why, At: l.At,
 	})
-	if err != nil {
-		return kafka.Record{}, fmt.Errorf("encode the state of dead letter %s: %w", l.ID, err)
-	}
-	return kafka.Record{Topic: d.out.topics.dead, Key: []byte(l.Key), Value: b}, nil
 }

@@ -84,7 +84,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		PersistentPreRun:  func(*cobra.Command, []string) { understood = true },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(runCommand(), demoCommand(), setupCommand(), configCommand(), versionCommand())
+	root.AddCommand(runCommand(), sweepCommand(), replayCommand(), deadCommand(), demoCommand(), setupCommand(), configCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
