@@ -122,6 +122,9 @@ func TestSubscriptionThroughARenewal(t *testing.T) {
 		PaymentMethod: &record.PaymentMethod{ID: w.card.ID, Type: "card", Active: true, Brand: "visa", Last4: "4242", ExpMonth: 8, ExpYear: 2030},
 		Metadata:      map[string]string{"limio_subscription_id": "sub-1"},
 		Mark:          got.Mark, // see mark_test.go
+		Created:       start,
+		Items:         []record.Item{{Price: got.Items[0].Price, Quantity: 1}},
+		Buyer:         record.Address{FirstName: "Ada", LastName: "Reader"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("new (-want +got):\n%s", diff)

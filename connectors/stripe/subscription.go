@@ -56,6 +56,7 @@ func (c *Client) subscription(ctx context.Context, id string) (record.Subscripti
 	if sub.Customer != nil {
 		out.Customer = sub.Customer.ID
 	}
+	out.Created, out.Items, out.Buyer = at(sub.Created), itemsOf(sub), buyerOf(sub.Customer)
 	term(&out, sub)
 	// The next invoice is read before the others: should the period roll in
 	// between, it shows twice, which can be seen, and not never.
