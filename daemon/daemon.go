@@ -317,7 +317,7 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 			return nil, fmt.Errorf("zuora: %w", err)
 		}
 		d.closers = append(d.closers, zc.Close)
-		ecfg.Reconcilers["zuora:account"] = reconcile.NewAccounts(zc, lc, reconcile.AccountsConfig{})
+		ecfg.Reconcilers["zuora:account"] = reconcile.NewAccounts(zc, lc, d.cfg.AccountsConfig())
 		ecfg.Expanders["zuora:lookup"] = reconcile.NewLookups(zc)
 		d.vendors.zuora = zc
 	}

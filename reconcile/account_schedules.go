@@ -21,8 +21,9 @@ type AccountsConfig struct {
 	// what is made has no offer of the catalog behind it (assumption 22).
 	CreateOffers bool
 	// AddOns are patterns (as in ScopeConfig) of names: offers that are called so
-	// are add-ons, and have the subtype add_on; CreateOffers or not, they are made. Limio advises against creating
-	// add-ons automatically, too, and no public document shows that value.
+	// are add-ons, and have the subtype add_on; CreateOffers or not, they are
+	// made. Limio advises against creating add-ons automatically, too, and no
+	// public document shows that value.
 	AddOns []string
 }
 

@@ -207,6 +207,13 @@ func (forgetful) Remember(context.Context, record.Key, reconcile.Memory) error {
 
 func (f *file) checkZuora(c Config) {
 	f.explain("zuora", c.Zuora, c.zuora(present).Validate())
+	for _, warning := range c.AccountsConfig().Warnings() {
+		at := "zuora.create_offers"
+		if !c.Zuora.CreateOffers || strings.HasPrefix(warning, "add-ons") {
+			at = "zuora.add_ons"
+		}
+		f.warn(at, "%s", warning)
+	}
 	if _, err := time.LoadLocation(c.Zuora.TimeZone); err != nil || c.Zuora.TimeZone == "" {
 		f.wrong("zuora.time_zone", "%q is no time zone; want a name such as UTC, Europe/London or America/New_York", c.Zuora.TimeZone)
 	}

@@ -160,6 +160,10 @@ type Zuora struct {
 	EntityID     string        `yaml:"entity_id" doc:"Zuora-Entity-Ids, for multi-entity tenants."`
 	OrgIDs       string        `yaml:"org_ids" doc:"Zuora-Org-Ids, for multi-org tenants."`
 	TimeZone     string        `yaml:"time_zone" doc:"The tenant's time zone, in which Zuora dates its orders, such as Europe/London."`
+	Schedules    bool          `yaml:"schedules" doc:"Follow the upcoming payments of an account, from a billing preview: one call more."`
+	Horizon      int           `yaml:"horizon" min:"1" max:"60" doc:"How many months ahead payments are previewed."`
+	CreateOffers bool          `yaml:"create_offers" doc:"Create offers on subscriptions that Limio sold. Limio advises against it."`
+	AddOns       []string      `yaml:"add_ons" doc:"Names (patterns with * and ?) of rate plans that become add-ons. Limio advises against it."`
 	Timeout      time.Duration `yaml:"timeout" min:"100ms" max:"10m" doc:"Time for one call."`
 	MaxInFlight  int           `yaml:"max_in_flight" min:"1" max:"1000" doc:"Calls at one time, for one process. Zuora's limit is shared with every other client of the tenant."`
 	PerSecond    int           `yaml:"calls_per_second" min:"0" max:"100000" doc:"Calls per second, for all processes together. 0: no limit."`
@@ -285,7 +289,7 @@ func Default() Config {
 			Newcomers: Newcomers{Mode: "skip", Source: "hotsync", Patience: 15 * time.Minute, Grace: 30 * time.Minute},
 			CardFrom:  "customer", MaxBytes: 1 << 20, Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 20,
 		},
-		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 100},
+		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Horizon: 12, Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 100},
 		Limio: Limio{Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 50},
 		Reconcile: Reconcile{Mode: "write", Verify: "fingerprint", Loop: Loop{
 			Origins: []string{"shop", "salesforce"}, Settle: 2 * time.Minute, MaxWrites: 6, Window: 10 * time.Minute,

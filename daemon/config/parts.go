@@ -73,6 +73,12 @@ func (c Config) ScopeConfig() reconcile.ScopeConfig {
 	return reconcile.ScopeConfig{Include: slices.Clone(s.Include), Exclude: slices.Clone(s.Exclude), Percentage: float64(s.Percentage)}
 }
 
+// AccountsConfig returns what is followed of Zuora accounts beside the usual.
+func (c Config) AccountsConfig() reconcile.AccountsConfig {
+	z := c.Zuora
+	return reconcile.AccountsConfig{Schedules: z.Schedules, CreateOffers: z.CreateOffers, AddOns: slices.Clone(z.AddOns)}
+}
+
 // NewcomersConfig returns what becomes of subscriptions that Limio does not
 // know, without the clients that it takes.
 func (c Config) NewcomersConfig() reconcile.NewcomersConfig {
@@ -175,7 +181,7 @@ func (c Config) zuora(secret secretFunc) zuora.Config {
 	return zuora.Config{
 		BaseURL: z.BaseURL, ClientID: z.ClientID, ClientSecret: secret("zuora.client_secret", z.ClientSecret),
 		Version: z.Version, Lookup: z.Lookup, Timeout: z.Timeout, MaxInFlight: z.MaxInFlight,
-		EntityID: z.EntityID, OrgIDs: z.OrgIDs, Zone: zone,
+		EntityID: z.EntityID, OrgIDs: z.OrgIDs, Zone: zone, Schedules: z.Schedules, Horizon: z.Horizon,
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func full(t *testing.T) config.Config {
 	t.Helper()
 	cfg, problems := config.Parse("full.yaml", read(t, "testdata/full.yaml"))
-	if len(problems) > 0 {
+	if config.Wrong(problems) {
 		t.Fatal(lines(problems))
 	}
 	cfg.Stripe.Enabled, cfg.Login.Enabled = true, true
