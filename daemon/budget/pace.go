@@ -18,13 +18,16 @@ import (
 //     calls, or most of N where that is possible. A call is in the window from
 //     when it may have arrived there: one that took much longer than calls do
 //     was perhaps long on its way.
+//   - In the first second, in which connections are made and calls are held up by
+//     that, the rate is warmUp of itself.
 const (
 	target  = 0.97
 	catchUp = 100 * time.Millisecond
 	idle    = 20 * time.Millisecond
 	burst   = 5 * time.Millisecond // at twice the limit: 10 ms' worth
 	guard   = 1.005                // the window, in seconds
-	most    = 0.98                 // of the limit, in a window of at least 50 calls
+	warmUp  = 0.75
+	most    = 0.98 // of the limit, in a window of at least 50 calls
 )
 
 // spacing admits calls at even distances.
@@ -52,6 +55,7 @@ func (s *spacing) set(gap time.Duration, t time.Time) {
 // pace says when the next call may go out. The zero pace lets all calls pass.
 type pace struct {
 	held     time.Time // no call before
+	began    time.Time // the first call
 	limited  bool
 	schedule spacing
 	peak     spacing
@@ -131,6 +135,9 @@ func (p *pace) setRate(rate float64, t time.Time) {
 		t = p.held
 	}
 	if p.limited = rate > 0; p.limited {
+		if p.began.IsZero() || t.Sub(p.began) < time.Second {
+			rate *= warmUp
+		}
 		p.schedule.set(time.Duration(float64(time.Second)/(target*rate)), t)
 		p.peak.set(time.Duration(float64(time.Second)/(2*rate)), t)
 	}
@@ -159,6 +166,9 @@ func (p *pace) at() time.Time {
 
 // take notes a call at t, and whether it had to wait. It returns what end wants.
 func (p *pace) take(t time.Time, waited bool) *arrival {
+	if p.began.IsZero() {
+		p.began = t
+	}
 	a := &arrival{at: t, index: -1}
 	if !p.limited {
 		return a
