@@ -25,7 +25,7 @@ import (
 const (
 	childVariable = "HOTSYNC_CRASH_TEST" // addr database file messages
 	crashKills    = 14
-	crashMessages = 15_000
+	crashMessages = 30_000
 )
 
 // crashPartition has n messages: syncs of their own, but every tenth an event
@@ -85,6 +85,9 @@ func crashChild(arguments string) error {
 		return nil
 	}
 	fmt.Println("ready")
+	if p.committed.Next == int64(n) && p.committed.Metadata == "" {
+		cancel() // the life before was long enough for all
+	}
 	if err := l.Run(ctx, "hotsync.events", 0, p); err != nil {
 		return err
 	}
