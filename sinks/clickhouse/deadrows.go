@@ -14,11 +14,12 @@ const keepOriginal = 4096
 type deadRows struct {
 	builder
 
-	sourceTopic, reason, class, topic          *word
+	sourceTopic, reason, class, topic, state   *word
 	tCause, tOrigin, tType                     *word
 	key, err, syncID, tID, tDelivery, original *text
+	id, by, why                                *text
 	at, first, sourceOffset, offset            *number[int64]
-	tAt, tReceived                             *maybe
+	tAt, tReceived, decided                    *maybe
 	sourcePartition, partition                 *number[int32]
 	attempts                                   *number[uint32]
 	size                                       *number[uint64]
@@ -37,6 +38,7 @@ func newDeadRows() *deadRows {
 	r.tAt, r.tReceived = b.maybe("trigger_at"), b.maybe("trigger_received")
 	r.headers = add(b, &pairs{label: "headers"})
 	r.original, r.size = b.text("original"), add(b, &number[uint64]{label: "original_bytes"})
+	r.id, r.state, r.by, r.why, r.decided = b.text("dead_id"), b.word("state"), b.text("by"), b.text("why"), b.maybe("decided")
 	r.topic, r.partition, r.offset = b.word("_topic"), add(b, &number[int32]{label: "_partition"}), b.int64("_offset")
 	return r
 }
@@ -53,9 +55,14 @@ func (r *deadRows) add(m event.Message) error {
 			Attempts: 1, First: m.Time, Last: m.Time, Headers: m.Headers, Original: m.Value,
 		}
 	}
+	d.Identify()
 	at := d.Last
 	if at.IsZero() {
 		at = m.Time
+	}
+	decided := d.At
+	if d.State != "" && decided.IsZero() {
+		decided = m.Time
 	}
 	var t event.Trigger
 	if d.Trigger != nil {
@@ -86,6 +93,11 @@ func (r *deadRows) add(m event.Message) error {
 	r.headers.add(d.Headers)
 	r.original.add(string(d.Original[:min(len(d.Original), keepOriginal)]))
 	r.size.add(uint64(len(d.Original)))
+	r.id.add(d.ID)
+	r.state.add(d.State)
+	r.by.add(d.By)
+	r.why.add(d.Why)
+	r.decided.add(maybeMillis(decided))
 	r.topic.add(m.Topic)
 	r.partition.add(int32(m.Partition))
 	r.offset.add(m.Offset)

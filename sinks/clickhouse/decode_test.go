@@ -39,7 +39,7 @@ func anyEvent(t *rapid.T) event.Event {
 		Key:     record.Key{System: "zuora", Kind: "account", ID: rapid.StringN(1, 20, -1).Draw(t, "key")},
 		Related: rapid.SliceOfN(text, 0, 3).Draw(t, "related"), Cause: event.CauseLogin, Triggers: rapid.SliceOfN(ref, 0, 3).Draw(t, "triggers"),
 		Attempt: rapid.IntRange(0, 99).Draw(t, "attempt"), Next: at.Draw(t, "next"), Changes: rapid.SliceOfN(change, 0, 3).Draw(t, "changes"),
-		Callouts: rapid.SliceOfN(call, 0, 3).Draw(t, "callouts"), Class: text.Draw(t, "class"), Error: text.Draw(t, "error"), Waited: rapid.Int64().Draw(t, "waited"),
+		Callouts: rapid.SliceOfN(call, 0, 3).Draw(t, "callouts"), Plan: text.Draw(t, "plan"), Stats: rapid.MapOfN(text, rapid.Int64(), 0, 4).Draw(t, "stats"), Class: text.Draw(t, "class"), Error: text.Draw(t, "error"), Waited: rapid.Int64().Draw(t, "waited"),
 	}
 }
 

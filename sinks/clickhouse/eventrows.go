@@ -13,7 +13,7 @@ import (
 type eventRows struct {
 	builder
 
-	id, syncID, note, key, keyID, err                                *text
+	id, syncID, note, key, keyID, err, plan                          *text
 	phase, outcome, reason, system, kind, cause, origin, mode, class *word
 	instance, build, topic                                           *word
 	at, first, waited, worked, offset                                *number[int64]
@@ -23,6 +23,7 @@ type eventRows struct {
 	partition                                                        *number[int32]
 	version                                                          *number[uint64]
 	related                                                          *texts
+	stats                                                            *tally
 
 	tID, tDelivery                 *texts
 	tCause, tOrigin, tType, tTopic *words
@@ -64,6 +65,7 @@ func newEventRows() *eventRows {
 	r.class, r.err = b.word("error_class"), b.text("error")
 	r.waited, r.worked = b.int64("waited_ms"), b.int64("worked_ms")
 	r.instance, r.build, r.format = b.word("instance"), b.word("build"), add(b, &number[uint16]{label: "format"})
+	r.plan, r.stats = b.text("plan"), add(b, &tally{label: "stats"})
 	r.topic, r.partition = b.word("_topic"), add(b, &number[int32]{label: "_partition"})
 	r.offset, r.version = b.int64("_offset"), add(b, &number[uint64]{label: "_version"})
 	return r
@@ -107,6 +109,8 @@ func (r *eventRows) add(m event.Message) error {
 	r.instance.add(e.Instance)
 	r.build.add(e.Build)
 	r.format.add(uint16(max(0, e.Version)))
+	r.plan.add(e.Plan)
+	r.stats.add(e.Stats)
 	r.topic.add(m.Topic)
 	r.partition.add(int32(m.Partition))
 	r.offset.add(m.Offset)

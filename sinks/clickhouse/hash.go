@@ -49,6 +49,14 @@ func (r *rowHash) pairs(m map[string]string) {
 	}
 }
 
+func (r *rowHash) tally(m map[string]int64) {
+	r.number(int64(len(m)))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		r.text(k)
+		r.number(m[k])
+	}
+}
+
 // String returns the hash so far.
 func (r *rowHash) String() string {
 	_, _ = r.h.Write(r.buf)

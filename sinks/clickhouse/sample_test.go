@@ -30,6 +30,9 @@ func sample(i int) event.Event {
 		},
 		Waited: 12, Worked: 360, Instance: "hotsync-0", Build: "v1.0.0",
 	}
+	if i%20 == 0 {
+		e.Plan, e.Stats = event.Digest("plan", ref.ID), map[string]int64{"pages": 3, "listed": int64(i), "equal": 1, "calls.limio": 2}
+	}
 	if err := e.Identify(); err != nil {
 		panic(err)
 	}

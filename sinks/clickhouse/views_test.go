@@ -285,7 +285,7 @@ func TestViewsInAnyOrderOfRows(t *testing.T) {
 func TestContract(t *testing.T) {
 	st := open(t)
 	var out strings.Builder
-	for _, table := range []string{"sync_events", "dead_letters", "syncs", "trigger_outcomes", "sync_changes", "sync_daily", "drift_by_field", "api_usage"} {
+	for _, table := range []string{"sync_events", "dead_letters", "syncs", "trigger_outcomes", "sync_changes", "sync_daily", "drift_by_field", "api_usage", "sweep_runs", "lost_events", "dead"} {
 		fmt.Fprintf(&out, "%s\n", table)
 		for _, l := range lines(t, st, "SELECT ['   ', name, type] AS x FROM system.columns WHERE database = '"+st.Database()+"' AND table = '"+table+"' ORDER BY position") {
 			fmt.Fprintln(&out, l)

@@ -1,0 +1,153 @@
+package clickhouse
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hotsync/event"
+	"hotsync/internal/fault"
+	"hotsync/record"
+)
+
+func TestSweepRuns(t *testing.T) {
+	st := open(t)
+	tell(t, st, append(stories(t), sweeping(t)...))
+	got := lines(t, st, `SELECT [run, sweep, toString(started), ifNull(toString(ended), '-'), if(outcome = '', '-', toString(outcome)), if(reason = '', '-', toString(reason)), note,
+		'listed=' || toString(listed), 'equal=' || toString(equal), 'pages=' || toString(stats['pages']), 'handed_on=' || toString(handed_on),
+		toString([applied, in_sync, suppressed, skipped, observed, deferred, failed, open])] AS x FROM sweep_runs ORDER BY run`)
+	want := []string{
+		"stripe-drift/20270105T150000Z-ab12 stripe-drift 2027-01-05 15:00:00.100 2027-01-05 15:00:20.000 skipped fanned_out run by schedule listed 900 records listed=900 equal=886 pages=9 handed_on=14 [6,1,1,1,1,1,1,2]",
+		"zuora-full/20270105T150100Z-0001 zuora-full 2027-01-05 15:01:00.100 - - -  listed=0 equal=0 pages=0 handed_on=1 [0,0,0,0,1,0,0,0]",
+		"zuora-full/20270105T150100Z-0002 zuora-full 2027-01-05 15:01:00.100 2027-01-05 15:03:00.000 failed incomplete  listed=100 equal=100 pages=1 handed_on=0 [0,0,0,0,0,0,0,0]",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	progress, err := st.RunProgress(t.Context(), runID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One trigger of the 14 has not been looked at by anybody.
+	counts := map[event.Outcome]int64{event.Applied: 6, event.InSync: 1, event.Suppressed: 1, event.Skipped: 1, event.Observed: 1, event.Deferred: 1, event.Failed: 1, "": 1}
+	if diff := cmp.Diff(counts, progress); diff != "" {
+		t.Errorf("progress (-want +got):\n%s", diff)
+	}
+	if progress, err = st.RunProgress(t.Context(), "nothing' OR 1 --"); err != nil || len(progress) != 0 {
+		t.Errorf("progress of no run: %v, %v", progress, err)
+	}
+}
+
+func TestLostEvents(t *testing.T) {
+	st := open(t)
+	tell(t, st, append(stories(t), sweeping(t)...))
+	got := lines(t, st, `SELECT [toString(day), sweep, toString(found), toString(lost), toString(lost_never_seen), toString(repairs), toString(percent)] AS x FROM lost_events ORDER BY day, sweep`)
+	repairs := count(t, st, "SELECT count() AS x FROM syncs WHERE outcome IN ('applied', 'observed')")
+	want := []string{
+		// Found: lost, cut, early, tardy, alone. Announced: early and tardy.
+		fmt.Sprintf("2027-01-05 stripe-drift 5 3 1 %d %v", repairs, float64(int64(300*100/float64(repairs)+0.5))/100),
+		fmt.Sprintf("2027-01-05 zuora-full 0 0 0 %d 0", repairs),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if repairs != 15 {
+		t.Errorf("%d repairs, want 15", repairs)
+	}
+}
+
+func TestPlanned(t *testing.T) {
+	st := open(t)
+	tell(t, st, append(everyday(t), sweeping(t)...))
+	amount := record.Change{Object: record.ScheduleType, Ref: "in_1", Field: "data.amount", Op: record.OpCreate, Before: record.Null, After: record.Int(12)}
+	got, err := st.Planned(t.Context(), runID, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []PlannedRow{{
+		Key: record.StripeSubscription("sub_run-alone"), SyncID: "run-alone", Outcome: event.Observed, Reason: event.ReasonWouldApply,
+		Plan: "plan-of-alone", Changes: []record.Change{status("active", "cancelled"), amount},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// Page by page, with what was written. What recovered has the changes that
+	// it planned.
+	var keys []string
+	for after := ""; ; {
+		rows, err := st.Planned(t.Context(), runID, after, 2, event.Applied)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			keys = append(keys, r.Key.ID)
+			if diff := cmp.Diff([]record.Change{status("active", "cancelled")}, r.Changes); diff != "" {
+				t.Errorf("changes of %s (-want +got):\n%s", r.Key, diff)
+			}
+			after = r.Key.String()
+		}
+		if len(rows) < 2 {
+			break
+		}
+	}
+	if diff := cmp.Diff([]string{"sub_run-cut", "sub_run-early", "sub_run-limio", "sub_run-lost", "sub_run-tardy"}, keys); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	if _, err := st.Planned(t.Context(), runID, "", 1, "nonsense"); fault.Of(err) != fault.Refused {
+		t.Errorf("an outcome that there is not: %v", err)
+	}
+}
+
+func TestNeverFinished(t *testing.T) {
+	st := open(t)
+	tell(t, st, append(everyday(t), sweeping(t)...))
+	names := func(olderThan time.Time, limit int) []string {
+		t.Helper()
+		var out []string
+		page := Page{Limit: limit}
+		for {
+			rows, next, err := st.NeverFinished(t.Context(), olderThan, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rows {
+				out = append(out, r.ID)
+			}
+			if next == "" {
+				break
+			}
+			page.After = next
+		}
+		if n, err := st.NeverFinishedCount(t.Context(), olderThan); err != nil || int(n) != len(out) {
+			t.Errorf("counted %d, %v, want %d", n, err, len(out))
+		}
+		return out
+	}
+	for at, want := range map[time.Duration][]string{
+		4 * time.Second:             nil,
+		6 * time.Second:             {"flying"},            // planned at 5 s
+		5 * time.Minute:             {"flying"},            // when "waiting" is due
+		5*time.Minute + time.Second: {"flying", "waiting"}, // and was not looked at
+		24 * time.Hour:              {"flying", "waiting", "run-waits", "run-begun"},
+	} {
+		for _, limit := range []int{1, 100} {
+			if diff := cmp.Diff(want, names(noon.Add(at), limit)); diff != "" {
+				t.Errorf("%v after noon, in pages of %d (-want +got):\n%s", at, limit, diff)
+			}
+		}
+	}
+	rows, _, err := st.NeverFinished(t.Context(), noon.Add(time.Hour), Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := ref("waiting", 9*time.Second)
+	want := TriggerRow{
+		Ref: waiting, SyncID: "waiting", Key: record.StripeSubscription("sub_waiting"), Outcome: event.Deferred, Reason: event.ReasonRateLimited,
+		Last: noon.Add(9 * time.Second), Next: noon.Add(5 * time.Minute),
+	}
+	if diff := cmp.Diff(want, rows[1]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
