@@ -42,7 +42,9 @@ func Class(status int, writes bool) fault.Class {
 }
 
 // Failure returns an error of a class with the wait that an answer asks for:
-// Retry-After, or for a limit that was reached ratelimit-reset.
+// Retry-After, or ratelimit-reset for a rate of which nothing remains. Where
+// something does, another limit was reached, such as the number of calls at one
+// time (zuora-stripe.md, rate and concurrency limits), whose end nobody tells.
 func Failure(class fault.Class, a Answer, now time.Time, text string) error {
 	return fault.After(class, wait(class, a, now), errors.New(text))
 }
@@ -53,10 +55,16 @@ func wait(class fault.Class, a Answer, now time.Time) time.Duration {
 	if class.Passing() {
 		d = retryAfter(a.Header.Get("Retry-After"), now)
 	}
-	if d == 0 && class == fault.RateLimited {
+	if d == 0 && class == fault.RateLimited && !remains(a.Header.Get("ratelimit-remaining")) {
 		d = retryAfter(a.Header.Get("ratelimit-reset"), now)
 	}
 	return d
+}
+
+// remains reports whether a count of remaining calls is above 0.
+func remains(count string) bool {
+	n, err := strconv.ParseFloat(strings.TrimSpace(count), 64)
+	return err == nil && n > 0
 }
 
 // maxWait bounds what an answer can ask for.

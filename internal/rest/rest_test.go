@@ -211,6 +211,8 @@ func TestFailureWaits(t *testing.T) {
 		"nonsense":             {fault.RateLimited, http.Header{"Retry-After": {"NaN"}}, 0},
 		"negative":             {fault.RateLimited, http.Header{"Retry-After": {"-5"}}, 0},
 		"reset":                {fault.RateLimited, http.Header{"Ratelimit-Reset": {"41"}}, 41 * time.Second},
+		"nothing remains":      {fault.RateLimited, http.Header{"Ratelimit-Reset": {"41"}, "Ratelimit-Remaining": {"0"}}, 41 * time.Second},
+		"another limit":        {fault.RateLimited, http.Header{"Ratelimit-Reset": {"41"}, "Ratelimit-Remaining": {"49873"}}, 0},
 		"reset is about rates": {fault.Unavailable, http.Header{"Ratelimit-Reset": {"41"}}, 0},
 		"not passing":          {fault.Forbidden, http.Header{"Retry-After": {"5"}}, 0},
 	} {
