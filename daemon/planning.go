@@ -20,6 +20,7 @@ import (
 	"hotsync/event"
 	"hotsync/reconcile"
 	"hotsync/record"
+	"hotsync/sinks/clickhouse"
 )
 
 // vendors are the clients whose lists sweeps read. Nil is not followed.
@@ -49,7 +50,7 @@ type planning struct {
 }
 
 // prepare makes the planner, once every other field is set.
-func (p *planning) prepare(v vendors, opt Options) error {
+func (p *planning) prepare(v vendors, store plans, opt Options) error {
 	schedules := map[string]sweep.Schedule{}
 	for name, s := range p.cfg.ByName() {
 		schedules[name] = sweep.Schedule{Spec: s.Schedule, Zone: p.cfg.TimeZone, Jitter: p.cfg.Jitter, Deep: s.Deep}
@@ -57,7 +58,7 @@ func (p *planning) prepare(v vendors, opt Options) error {
 	var err error
 	p.planner, err = sweep.New(sweep.Config{
 		Ledger: p.memory.ledger, Changed: p.memory.ledger.changed, Schedules: schedules,
-		Lists: lists(v),
+		Lists: lists(v, store),
 		Due:   p.due, Stale: p.stale, Looked: p.looked,
 		Emit: p.emit, Record: p.record, Fence: p.fence, Ends: p.ends, Answered: p.answered,
 		Observe: p.metrics.sweep, Patience: p.cfg.Patience, Poll: time.Second,
@@ -70,8 +71,10 @@ func (p *planning) prepare(v vendors, opt Options) error {
 }
 
 // lists are what there is to read.
-func lists(v vendors) sweep.Lists {
-	out := sweep.Lists{Limio: v.limio.List}
+func lists(v vendors, p plans) sweep.Lists {
+	out := sweep.Lists{Limio: v.limio.List, Reviewed: func(ctx context.Context, run, cursor string) ([]sweep.Reviewed, string, error) {
+		return reviewed(ctx, p, run, cursor)
+	}}
 	if v.zuora != nil {
 		out.ZuoraAccounts, out.ZuoraGlimpses, out.ZuoraChanged = v.zuora.Accounts, v.zuora.Glimpses, v.zuora.Changed
 		out.ZuoraKinds = zuora.ChangeKinds()
@@ -88,6 +91,30 @@ func lists(v vendors) sweep.Lists {
 		}
 	}
 	return out
+}
+
+// plans are what runs proposed, as ClickHouse has it.
+type plans interface {
+	Planned(ctx context.Context, run, afterKey string, limit int, outcomes ...event.Outcome) ([]clickhouse.PlannedRow, error)
+}
+
+// reviewedAtOnce bounds a page of a reviewed plan.
+const reviewedAtOnce = 100
+
+// reviewed is a page of what a run proposed, in the order of keys. The last page
+// is an empty one: how many rows come is the store's to decide.
+func reviewed(ctx context.Context, p plans, run, after string) (found []sweep.Reviewed, next string, err error) {
+	rows, err := p.Planned(ctx, run, after, reviewedAtOnce)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, r := range rows {
+		next = r.Key.String()
+		if r.Plan != "" {
+			found = append(found, sweep.Reviewed{Key: r.Key, Plan: r.Plan})
+		}
+	}
+	return found, next, nil
 }
 
 // run plans until the generation ends or ctx does. A planner that failed for

@@ -37,8 +37,9 @@ type workers struct {
 	now      func() time.Time
 	log      zerolog.Logger
 	metrics  *metrics
-	slots    chan struct{} // one for every sync under way, over all partitions
-	bulk     chan struct{} // one for every bulk sync under way: half of slots
+	away     func() time.Duration // how long a vendor will be left alone; 0: none is
+	slots    chan struct{}        // one for every sync under way, over all partitions
+	bulk     chan struct{}        // one for every bulk sync under way: half of slots
 }
 
 func newWorkers(w workers) *workers {
@@ -109,6 +110,9 @@ func (p *partition) run(ctx context.Context) error {
 			ready = nil
 		}
 		next, wait := p.lanes.next()
+		if hold := p.hold(next); hold > 0 {
+			next, wait = nil, hold
+		}
 		slot, bulkSlot := p.slotsFor(next)
 		if next == nil && wait > 0 {
 			timer.Reset(wait)
@@ -136,6 +140,18 @@ func (p *partition) run(ctx context.Context) error {
 			p.finish(r)
 		}
 	}
+}
+
+// longestHold bounds how long a partition looks away: something live may come.
+const longestHold = 250 * time.Millisecond
+
+// hold is how long bulk work should wait because a vendor is away: it would be
+// deferred key by key, each with an event of its own.
+func (p *partition) hold(next *lane) time.Duration {
+	if next == nil || !next.bulk || p.away == nil {
+		return 0
+	}
+	return min(p.away(), longestHold)
 }
 
 // slotsFor returns the channel to acquire for a lane; the other is nil.

@@ -289,8 +289,8 @@ func Default() Config {
 			Newcomers: Newcomers{Mode: "skip", Source: "hotsync", Patience: 15 * time.Minute, Grace: 30 * time.Minute},
 			CardFrom:  "customer", MaxBytes: 1 << 20, Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 20,
 		},
-		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Horizon: 12, Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 100},
-		Limio: Limio{Timeout: 30 * time.Second, MaxInFlight: 8, PerSecond: 50},
+		Zuora: Zuora{Enabled: true, Version: "2025-08-12", Lookup: "object_query", TimeZone: "UTC", Horizon: 12, Timeout: 30 * time.Second, MaxInFlight: 16, PerSecond: 100},
+		Limio: Limio{Timeout: 30 * time.Second, MaxInFlight: 16, PerSecond: 50},
 		Reconcile: Reconcile{Mode: "write", Verify: "fingerprint", Loop: Loop{
 			Origins: []string{"shop", "salesforce"}, Settle: 2 * time.Minute, MaxWrites: 6, Window: 10 * time.Minute,
 		}, Scope: Scope{Percentage: 100}},
