@@ -31,8 +31,9 @@ type sweepBoard interface {
 // runBoard shows runs of sweeps and replays.
 type runBoard interface {
 	Run(ctx context.Context, id string) (RunReport, error)
-	// Planned returns what a run would write, in the order of keys.
-	Planned(ctx context.Context, run, after string, limit int) (PlannedPage, error)
+	// Planned returns what syncs of a run with these outcomes, observed if none
+	// is given, would write, in the order of keys.
+	Planned(ctx context.Context, run string, outcomes []string, after string, limit int) (PlannedPage, error)
 }
 
 // syncBoard shows syncs.

@@ -56,11 +56,11 @@ func (d *daemon) Run(_ context.Context, id string) (api.RunReport, error) {
 	return api.RunReport{ID: id, Outcomes: d.outcome, Missing: "ClickHouse is away"}, d.keep(id)
 }
 
-func (d *daemon) Planned(_ context.Context, run, after string, limit int) (api.PlannedPage, error) {
+func (d *daemon) Planned(_ context.Context, run string, outcomes []string, after string, limit int) (api.PlannedPage, error) {
 	return api.PlannedPage{Records: []api.Planned{{
 		Key: record.StripeSubscription("sub_1"), Plan: "p1",
 		Changes: []api.Change{{Object: "subscription", Field: "status", Op: "update", Before: "active", After: nil}},
-	}}, Next: "k2"}, d.keep(run, after, limit)
+	}}, Next: "k2"}, d.keep(run, outcomes, after, limit)
 }
 
 func (d *daemon) Find(_ context.Context, f api.Filter, after string, limit int) (api.SyncPage, error) {
@@ -142,7 +142,8 @@ func TestWhatIsAskedArrives(t *testing.T) {
 		{"/api/sweeps/zuora-full/resume", `{"by":"ann"}`, []any{"zuora-full", api.SweepAsk{Action: "resume", By: "ann"}}},
 		{"/api/sweeps/zuora-full/cancel", `{"by":"ann"}`, []any{"zuora-full", api.SweepAsk{Action: "cancel", By: "ann"}}},
 		{"/api/runs/zuora-full/20270105T100000Z-ab12", "", []any{"zuora-full/20270105T100000Z-ab12"}},
-		{"/api/runs/zuora-full/1/records?after=k1&limit=5", "", []any{"zuora-full/1", "k1", 5}},
+		{"/api/runs/zuora-full/1/records?after=k1&limit=5", "", []any{"zuora-full/1", []string(nil), "k1", 5}},
+		{"/api/runs/zuora-full/1/records?outcome=applied&outcome=skipped", "", []any{"zuora-full/1", []string{"applied", "skipped"}, "", 100}},
 		{"/api/syncs", "", []any{api.Filter{}, "", 100}},
 		{
 			"/api/syncs?outcome=failed&outcome=deferred&key=zuora:account:a,b&since=2027-01-05T10:00:00Z&after=x&limit=2", "",

@@ -8,6 +8,9 @@ import (
 	"hotsync/internal/fault"
 )
 
+// AllStates is the state of a filter that means letters in any.
+const AllStates = "all"
+
 // DeadFilter says which dead letters are meant. Conditions on different fields
 // must all hold; of several values of one field, one must.
 type DeadFilter struct {
@@ -18,6 +21,7 @@ type DeadFilter struct {
 	Cause  []string  `json:"cause,omitempty" query:"cause,explode" doc:"of given-up work: login, stripe, sweep, …"`
 	Topic  []string  `json:"topic,omitempty" query:"topic,explode" doc:"the message came from"`
 	Key    []string  `json:"key,omitempty" query:"key,explode"`
+	Text   string    `json:"text,omitempty" query:"text" maxLength:"500" doc:"is in the key or the error"`
 	Since  time.Time `json:"since,omitzero" query:"since" doc:"failed last then or later"`
 	Until  time.Time `json:"until,omitzero" query:"until" doc:"failed last before then"`
 }
@@ -42,14 +46,15 @@ type DeadLetter struct {
 	Source   event.Coordinates `json:"source" doc:"the message that could not be dealt with"`
 	Size     int64             `json:"size,omitempty" doc:"bytes of it that were kept"`
 
+	Letter *event.Coordinates `json:"letter,omitempty" doc:"where the dead letter itself stands"`
+
 	// What follows is shown of one letter, not in lists.
 
-	Letter   *event.Coordinates `json:"letter,omitempty" doc:"where the dead letter itself stands"`
-	Trigger  *event.Trigger     `json:"trigger,omitempty" doc:"of given-up work"`
-	Headers  map[string]string  `json:"headers,omitempty" doc:"of a message"`
-	Original []byte             `json:"original,omitempty" doc:"its bytes, in base64"`
-	Missing  string             `json:"missing,omitempty" doc:"why the bytes are not here"`
-	Refusal  string             `json:"refusal,omitempty" doc:"why it cannot be replayed"`
+	Trigger  *event.Trigger    `json:"trigger,omitempty" doc:"of given-up work"`
+	Headers  map[string]string `json:"headers,omitempty" doc:"of a message"`
+	Original []byte            `json:"original,omitempty" doc:"its bytes, in base64"`
+	Missing  string            `json:"missing,omitempty" doc:"why the bytes are not here"`
+	Refusal  string            `json:"refusal,omitempty" doc:"why it cannot be replayed"`
 }
 
 // DeadPage is a page of them.

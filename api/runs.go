@@ -67,9 +67,10 @@ func (a *api) runs() {
 	type input struct {
 		OfRun
 		Paging
+		Outcome []string `query:"outcome,explode" enum:"applied,in_sync,suppressed,skipped,observed,deferred,rejected,failed" doc:"of the syncs; absent: observed, which is what a plan is made of"`
 	}
 	get(a, "list-run-records", "/api/runs/{name}/{id}/records", "What a run would write, or has written, by record", func(ctx context.Context, in *input) (PlannedPage, error) {
-		page, err := a.Runs.Planned(ctx, in.id(), in.After, in.Limit)
+		page, err := a.Runs.Planned(ctx, in.id(), in.Outcome, in.After, in.Limit)
 		page.Records = orEmpty(page.Records)
 		return page, err
 	})

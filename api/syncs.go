@@ -8,6 +8,9 @@ import (
 	"hotsync/record"
 )
 
+// UnderWay stands for the outcome of what has not come to an end.
+const UnderWay = "under_way"
+
 // Filter says which syncs are meant. It is the one predicate of lists, counts
 // and replays. Conditions on different fields must all hold; of several values
 // of one field, one must.

@@ -22,7 +22,7 @@ type book interface {
 type runBook interface {
 	// Outcomes counts the triggers of a run by how they ended.
 	Outcomes(ctx context.Context, run string) (api.Outcomes, error)
-	Planned(ctx context.Context, run, after string, limit int) (api.PlannedPage, error)
+	Planned(ctx context.Context, run string, outcomes []string, after string, limit int) (api.PlannedPage, error)
 }
 
 // board shows sweeps and runs, on every instance, and takes requests for the one
@@ -156,8 +156,8 @@ func (b *board) run(id string) (*api.Run, error) {
 }
 
 // Planned implements package api's runBoard.
-func (b *board) Planned(ctx context.Context, run, after string, limit int) (api.PlannedPage, error) {
-	return b.runs.Planned(ctx, run, after, limit)
+func (b *board) Planned(ctx context.Context, run string, outcomes []string, after string, limit int) (api.PlannedPage, error) {
+	return b.runs.Planned(ctx, run, outcomes, after, limit)
 }
 
 // shown is the status of a sweep in the words of the API.

@@ -1,19 +1,20 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"hotsync/api"
 	"hotsync/connectors/kafka"
 	"hotsync/event"
 	"hotsync/internal/fault"
+	"hotsync/sinks/clickhouse"
 )
 
 // letterBook is what ClickHouse knows of dead letters.
@@ -24,7 +25,10 @@ type letterBook interface {
 }
 
 // letterOpen is the state of a letter that nobody has decided about.
-const letterOpen = "open"
+const letterOpen = clickhouse.DeadOpen
+
+// mostLetters is the highest cap: each letter is read from Kafka by itself.
+const mostLetters = 10_000
 
 // replayHeader marks a message that was produced again, with the id of the
 // replay.
@@ -35,11 +39,13 @@ const replayHeader = "hotsync-replay"
 // leaves an open letter, and replaying that again only makes hotsync look again.
 type deadLetters struct {
 	*desk
-	book   letterBook
-	reread func(ctx context.Context, at event.Coordinates) (event.Message, error)
-	most   int64 // the highest cap
+	book letterBook
+	// scan hands on the messages of one partition with offsets in [from, to).
+	scan func(ctx context.Context, topic string, partition int, from, to int64, fn func(event.Message)) error
+	most int64 // the highest cap
 
-	mu sync.Mutex // one request at a time
+	busy sync.Mutex // one request at a time
+	mu   sync.Mutex
 	// settled is what was done here and may not be in the book yet.
 	settled map[string]api.DeadLetter
 }
@@ -62,8 +68,8 @@ func (d *deadLetters) Letter(ctx context.Context, id string) (api.DeadLetter, er
 	if err != nil {
 		return api.DeadLetter{}, err
 	}
-	l := d.open(ctx, row)
-	out := l.row
+	l := d.open(ctx, []api.DeadLetter{row})[0]
+	out := d.latest(row)
 	if l.gone != nil {
 		out.Missing = "the letter itself cannot be read from Kafka: " + l.gone.Error()
 	} else {
@@ -71,37 +77,85 @@ func (d *deadLetters) Letter(ctx context.Context, id string) (api.DeadLetter, er
 	}
 	if _, err := d.resend(l, d.now(), replayRuns+"none"); err != nil {
 		out.Refusal = err.Error()
+	} else if out.State != letterOpen {
+		out.Refusal = fmt.Sprintf("it was %s by %s", out.State, out.By)
 	}
 	return out, nil
 }
 
-// rereadTime bounds how long one letter is read from Kafka.
-const rereadTime = 10 * time.Second
+// The bounds of reading letters from Kafka.
+const (
+	rereadTime = 20 * time.Second // for those that stand near each other
+	nearby     = 100              // offsets between two that are read in one go
+)
 
-// open reads the letter itself.
-func (d *deadLetters) open(ctx context.Context, row api.DeadLetter) letter {
-	l := letter{row: row}
-	if row.Letter == nil {
-		l.gone = fault.Newf(fault.NotFound, "nobody knows where it stands")
-		return l
+// open reads letters themselves, those that stand near each other in one go.
+func (d *deadLetters) open(ctx context.Context, rows []api.DeadLetter) []letter {
+	out := make([]letter, len(rows))
+	var known []int
+	for i, row := range rows {
+		out[i] = letter{row: row, gone: fault.Newf(fault.NotFound, "Kafka does not keep it any more")}
+		if row.Letter != nil {
+			known = append(known, i)
+		}
 	}
-	bound, cancel := context.WithTimeout(ctx, rereadTime)
-	defer cancel()
-	m, err := d.reread(bound, *row.Letter)
-	if err != nil {
-		l.gone = err
-		return l
+	slices.SortFunc(known, func(a, b int) int {
+		x, y := rows[a].Letter, rows[b].Letter
+		return cmp.Or(strings.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.Offset, y.Offset))
+	})
+	for len(known) > 0 {
+		n := 1
+		for n < len(known) && near(*rows[known[n-1]].Letter, *rows[known[n]].Letter) {
+			n++
+		}
+		d.openRun(ctx, out, known[:n])
+		known = known[n:]
 	}
-	if err := json.Unmarshal(m.Value, &l.whole); err != nil {
-		l.gone = fmt.Errorf("read %s: it is no dead letter: %w", row.Letter, err)
-	}
-	return l
+	return out
 }
+
+func near(a, b event.Coordinates) bool {
+	return a.Topic == b.Topic && a.Partition == b.Partition && b.Offset-a.Offset <= nearby
+}
+
+// openRun reads letters of one partition that are sorted by their offsets.
+func (d *deadLetters) openRun(ctx context.Context, all []letter, run []int) {
+	ctx, cancel := context.WithTimeout(ctx, rereadTime)
+	defer cancel()
+	first, last := *all[run[0]].row.Letter, *all[run[len(run)-1]].row.Letter
+	at := map[int64]int{}
+	for _, i := range run {
+		at[all[i].row.Letter.Offset] = i
+	}
+	err := d.scan(ctx, first.Topic, first.Partition, first.Offset, last.Offset+1, func(m event.Message) {
+		i, wanted := at[m.Offset]
+		if !wanted {
+			return
+		}
+		delete(at, m.Offset)
+		l := &all[i]
+		if err := json.Unmarshal(m.Value, &l.whole); err != nil {
+			l.gone = fmt.Errorf("read %s: it is no dead letter: %w", m.Coordinates, err)
+			return
+		}
+		l.gone = nil
+	})
+	if err == nil {
+		return
+	}
+	for _, i := range at {
+		all[i].gone = err
+	}
+}
+
+var errBusy = fault.Newf(fault.Locked, "dead letters are being dealt with for somebody else; ask again in a moment")
 
 // ReplayDead implements package api's undertaker.
 func (d *deadLetters) ReplayDead(ctx context.Context, ask api.DeadAsk) (api.DeadAnswer, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if !d.busy.TryLock() {
+		return api.DeadAnswer{}, errBusy
+	}
+	defer d.busy.Unlock()
 	rows, answer, err := d.pick(ctx, ask)
 	if err != nil {
 		return api.DeadAnswer{}, err
@@ -110,54 +164,50 @@ func (d *deadLetters) ReplayDead(ctx context.Context, ask api.DeadAsk) (api.Dead
 		return api.DeadAnswer{}, err
 	}
 	t, err := d.task(ask, "replay", event.ReasonFannedOut, len(rows))
-	if err != nil {
-		return api.DeadAnswer{}, err
+	if err != nil || len(rows) == 0 {
+		return answer, err
 	}
-	letters, err := d.openAll(ctx, rows)
-	if err != nil {
-		return api.DeadAnswer{}, err
-	}
-	var send []resent
-	for _, l := range letters {
-		again, err := d.resend(l, t.at, t.run())
-		if err != nil {
-			answer.Refused = append(answer.Refused, api.DeadRefused{ID: l.row.ID, Why: err.Error()})
-			continue
-		}
-		send = append(send, again)
-	}
-	works := 0
-	for _, s := range send {
-		if s.trigger != nil {
-			works++
-		}
-	}
-	if works > 1 {
-		for _, s := range send {
-			if s.trigger != nil {
-				s.trigger.Bulk = true
-			}
-		}
-	}
-	if len(send) == 0 {
-		return answer, nil
-	}
+	answer.Run = t.run()
 	ctx, cancel := onward(ctx)
 	defer cancel()
 	if err := d.announce(ctx, t); err != nil {
 		return api.DeadAnswer{}, err
 	}
-	if answer.Until, err = d.send(ctx, send, orDefault(ask.PerSecond, defaultPerSecond), func(l letter) api.DeadLetter { return settledAs(l.row, event.DeadReplayed, ask, t.at) }); err != nil {
-		return api.DeadAnswer{}, err
+	p := d.pacer(orDefault(ask.PerSecond, defaultPerSecond))
+	p.bulk = len(rows) > 1
+	for chunk := range slices.Chunk(rows, openAtOnce) {
+		send, refused := d.resendAll(d.open(ctx, chunk), t)
+		answer.Refused = append(answer.Refused, refused...)
+		if err := d.send(ctx, send, p, ask); err != nil {
+			return api.DeadAnswer{}, fmt.Errorf("%w; %d dead letters were replayed, ask again for the others", err, answer.Done)
+		}
+		answer.Done += int64(len(send))
 	}
-	answer.Run, answer.Done = t.run(), int64(len(send))
+	answer.Until = p.last
 	return answer, d.conclude(ctx, t, numbersOf(answer))
+}
+
+// openAtOnce bounds how many letters are in memory with all their bytes.
+const openAtOnce = 100
+
+func (d *deadLetters) resendAll(letters []letter, t task) (send []resent, refused []api.DeadRefused) {
+	for _, l := range letters {
+		again, err := d.resend(l, t.at, t.run())
+		if err != nil {
+			refused = append(refused, api.DeadRefused{ID: l.row.ID, Why: err.Error()})
+			continue
+		}
+		send = append(send, again)
+	}
+	return send, refused
 }
 
 // DiscardDead implements package api's undertaker.
 func (d *deadLetters) DiscardDead(ctx context.Context, ask api.DeadAsk) (api.DeadAnswer, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if !d.busy.TryLock() {
+		return api.DeadAnswer{}, errBusy
+	}
+	defer d.busy.Unlock()
 	rows, answer, err := d.pick(ctx, ask)
 	if err != nil || len(rows) == 0 {
 		return answer, err
@@ -174,7 +224,7 @@ func (d *deadLetters) DiscardDead(ctx context.Context, ask api.DeadAsk) (api.Dea
 	for chunk := range slices.Chunk(rows, atOnce) {
 		var states []api.DeadLetter
 		for _, row := range chunk {
-			states = append(states, settledAs(row, event.DeadDiscarded, ask, t.at))
+			states = append(states, settledAs(row, event.DeadDiscarded, ask, d.now()))
 		}
 		if err := d.settle(ctx, states); err != nil {
 			return api.DeadAnswer{}, err
@@ -185,9 +235,9 @@ func (d *deadLetters) DiscardDead(ctx context.Context, ask api.DeadAsk) (api.Dea
 }
 
 func (d *deadLetters) task(ask api.DeadAsk, verb string, reason event.Reason, n int) (task, error) {
-	which := fmt.Sprintf("%s of %d dead letters by their ids", verb, n)
+	which := verb + " of " + many(n, "dead letter")
 	if ask.Filter != nil {
-		which = fmt.Sprintf("%s of %d dead letters that match %s", verb, n, *ask.Filter)
+		which += " matching " + ask.Filter.String()
 	}
 	return d.name(task{system: "dead", verb: verb, reason: reason, note: told(ask.By, ask.Why, which)}, ask.ID, ask.By)
 }
@@ -204,7 +254,7 @@ func (d *deadLetters) pick(ctx context.Context, ask api.DeadAsk) ([]api.DeadLett
 	if ask.Filter != nil {
 		f = stated(*ask.Filter)
 	} else {
-		f.ID, f.State = ids, []string{"all"}
+		f.ID, f.State = ids, []string{api.AllStates}
 	}
 	var found []api.DeadLetter
 	for after := ""; ; {
@@ -229,7 +279,7 @@ func (d *deadLetters) pick(ctx context.Context, ask api.DeadAsk) ([]api.DeadLett
 	answer := api.DeadAnswer{Matched: int64(len(found))}
 	var open []api.DeadLetter
 	for _, l := range found {
-		if l.State != letterOpen || d.dealtWith(l) {
+		if d.latest(l).State != letterOpen {
 			answer.Already++
 			continue
 		}
@@ -238,28 +288,15 @@ func (d *deadLetters) pick(ctx context.Context, ask api.DeadAsk) ([]api.DeadLett
 	return open, answer, nil
 }
 
-// dealtWith reports whether a letter that the book calls open was dealt with
-// here, and not given up again since.
-func (d *deadLetters) dealtWith(l api.DeadLetter) bool {
-	s, here := d.settled[l.ID]
-	return here && !l.Last.After(s.At)
-}
-
-// openAll reads letters, several at a time.
-func (d *deadLetters) openAll(ctx context.Context, rows []api.DeadLetter) ([]letter, error) {
-	out := make([]letter, len(rows))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
-	for i, row := range rows {
-		g.Go(func() error {
-			out[i] = d.open(ctx, row)
-			return ctx.Err()
-		})
+// latest is a letter with what was done about it here, which the book may not
+// show yet, unless it was given up again since.
+func (d *deadLetters) latest(l api.DeadLetter) api.DeadLetter {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s, here := d.settled[l.ID]; here && l.State == letterOpen && !l.Last.After(s.At) {
+		l.State, l.By, l.Why, l.At = s.State, s.By, s.Why, s.At
 	}
-	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("read %d dead letters from Kafka: %w", len(rows), err)
-	}
-	return out, nil
+	return l
 }
 
 // resent is what a letter becomes: a trigger or a record.
@@ -270,29 +307,26 @@ type resent struct {
 }
 
 // send makes durable what letters become, then that they were replayed.
-func (d *deadLetters) send(ctx context.Context, all []resent, perSecond int, state func(letter) api.DeadLetter) (time.Time, error) {
-	p := d.pacer(perSecond)
-	for chunk := range slices.Chunk(all, atOnce) {
-		var records []kafka.Record
-		var states []api.DeadLetter
-		for _, s := range chunk {
-			r := s.record
-			if s.trigger != nil {
-				var err error
-				if r, err = p.place(*s.trigger); err != nil {
-					return p.last, err
-				}
-			}
-			records, states = append(records, r), append(states, state(s.letter))
-		}
-		if err := d.write(ctx, records...); err != nil {
-			return p.last, fmt.Errorf("replay dead letters: %w", err)
-		}
-		if err := d.settle(ctx, states); err != nil {
-			return p.last, err
-		}
+func (d *deadLetters) send(ctx context.Context, all []resent, p *pacer, ask api.DeadAsk) error {
+	if len(all) == 0 {
+		return nil
 	}
-	return p.last, nil
+	var records []kafka.Record
+	var states []api.DeadLetter
+	for _, s := range all {
+		r := s.record
+		if s.trigger != nil {
+			var err error
+			if r, err = p.place(*s.trigger); err != nil {
+				return err
+			}
+		}
+		records, states = append(records, r), append(states, settledAs(s.letter.row, event.DeadReplayed, ask, d.now()))
+	}
+	if err := d.write(ctx, records...); err != nil {
+		return fmt.Errorf("replay dead letters: %w", err)
+	}
+	return d.settle(ctx, states)
 }
 
 // remembered bounds how many letters are remembered as dealt with. The book
@@ -312,6 +346,8 @@ func (d *deadLetters) settle(ctx context.Context, states []api.DeadLetter) error
 	if err := d.write(ctx, records...); err != nil {
 		return fmt.Errorf("record that dead letters were %s: %w", states[0].State, err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.settled == nil || len(d.settled) > remembered {
 		d.settled = map[string]api.DeadLetter{}
 	}

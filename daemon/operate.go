@@ -3,15 +3,45 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"hotsync/api"
 	"hotsync/connectors/kafka"
 	"hotsync/event"
 	"hotsync/internal/fault"
 	"hotsync/record"
 )
+
+// operations is the API for operators over the parts of a daemon. Every instance
+// serves all of it.
+func (d *Daemon) operations(out *outbox) http.Handler {
+	desk := &desk{out: out, write: out.write, now: d.opt.Now, instance: d.opt.Instance, build: d.opt.Build}
+	// A replay of the highest cap fills half of what the retry topics' readers hold
+	// in hand, so that it does not stand before what is put off.
+	most := int64(held / 2 * d.cfg.Kafka.Partitions)
+	past := chHistory{d.store}
+	shown := &board{ledger: d.memory.ledger, runs: past, now: d.opt.Now}
+	letters := &deadLetters{
+		desk: desk, book: chLetters{d.store}, most: min(most, mostLetters),
+		scan: func(ctx context.Context, topic string, partition int, from, to int64, fn func(event.Message)) error {
+			return d.client.ReadAll(ctx, topic, partition, from, to, func(_ context.Context, r kafka.Record) error {
+				fn(message(r))
+				return nil
+			})
+		},
+	}
+	return api.New(api.Config{
+		Sweeps: shown, Runs: shown, Syncs: past, Replays: &replays{desk: desk, history: past, open: past, most: most},
+		Letters: letters, Dead: letters, Build: d.opt.Build,
+		Failed: func(method, path string, err error) {
+			d.opt.Log.Error().Str("method", method).Str("path", path).Err(err).Msg("a request could not be answered")
+		},
+	})
+}
 
 // desk makes durable what operators ask for. Nothing of a request is left to
 // this process once it is answered: what has to wait waits in the retry topics,
@@ -117,6 +147,7 @@ type pacer struct {
 	out       *outbox
 	start     time.Time
 	perSecond int
+	bulk      bool // they are part of many
 	placed    int
 	last      time.Time // when the last one placed is due
 }
@@ -127,6 +158,7 @@ func (d *desk) pacer(perSecond int) *pacer {
 }
 
 func (p *pacer) place(t event.Trigger) (kafka.Record, error) {
+	t.Bulk = t.Bulk || p.bulk
 	delay := time.Duration(p.placed/p.perSecond) * time.Second
 	p.placed++
 	p.last = p.start.Add(delay)
@@ -142,6 +174,7 @@ func (p *pacer) place(t event.Trigger) (kafka.Record, error) {
 // have the same ids.
 func (d *desk) schedule(ctx context.Context, triggers []event.Trigger, perSecond int) (last time.Time, err error) {
 	p := d.pacer(perSecond)
+	p.bulk = len(triggers) > 1
 	for chunk := range slices.Chunk(triggers, atOnce) {
 		first := p.placed
 		records := make([]kafka.Record, 0, len(chunk))
@@ -160,12 +193,20 @@ func (d *desk) schedule(ctx context.Context, triggers []event.Trigger, perSecond
 }
 
 // taskTime bounds how long a request may take to become durable.
-const taskTime = 2 * time.Minute
+const taskTime = 5 * time.Minute
 
 // onward returns a context that outlives a client that hangs up: a request that
 // has begun is carried out.
 func onward(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), taskTime)
+}
+
+// many is how many of something there are.
+func many(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 // told is how an event says who asked and why.

@@ -104,7 +104,7 @@ func (r *replays) Replay(ctx context.Context, ask api.ReplayAsk) (api.ReplayAnsw
 		return answer, nil
 	}
 	answer.Run = t.run()
-	t.note = told(ask.By, ask.Why, fmt.Sprintf("%d %s", len(targets), which(ask)))
+	t.note = told(ask.By, ask.Why, which(ask, len(targets)))
 
 	ctx, cancel := onward(ctx)
 	defer cancel()
@@ -149,20 +149,15 @@ func (r *replays) triggers(targets []target, t task, answer *api.ReplayAnswer) [
 			one.Also = []event.Ref{x.ref}
 		}
 		i, known := at[x.key]
-		if !known {
+		if known {
+			answer.Merged++
+		}
+		if !known || len(out[i].Also) >= perTrigger {
 			at[x.key] = len(out)
 			out = append(out, one)
 			continue
 		}
-		answer.Merged++
-		if len(out[i].Also) < perTrigger {
-			out[i].Also = append(append(out[i].Also, one.Ref()), one.Also...)
-		}
-	}
-	if len(out) > 1 {
-		for i := range out {
-			out[i].Bulk = true
-		}
+		out[i].Also = append(append(out[i].Also, one.Ref()), one.Also...)
 	}
 	return out
 }
@@ -243,14 +238,16 @@ func what(ask api.ReplayAsk) string {
 	return "syncs"
 }
 
-func which(ask api.ReplayAsk) string {
+// which is what a replay is about, for a person.
+func which(ask api.ReplayAsk, n int) string {
+	ids := distinct(ask.SyncIDs)
 	switch {
 	case ask.NeverProcessed:
-		return "triggers that were never processed"
+		return many(n, "trigger") + " never processed"
 	case ask.Filter != nil:
-		return "syncs that match " + ask.Filter.String()
-	case len(ask.SyncIDs) == 1:
-		return "sync, " + ask.SyncIDs[0]
+		return many(n, "sync") + " matching " + ask.Filter.String()
+	case len(ids) == 1:
+		return "sync " + ids[0]
 	}
-	return "syncs by their ids"
+	return many(n, "sync") + " by their ids"
 }

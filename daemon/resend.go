@@ -18,15 +18,22 @@ import (
 // resend returns what a letter becomes when it is replayed, or an error that
 // says why it cannot be.
 func (d *deadLetters) resend(l letter, at time.Time, run string) (resent, error) {
-	if l.whole.Trigger != nil || (l.gone != nil && l.row.Work) {
+	if l.whole.Trigger != nil || (fault.Of(l.gone) == fault.NotFound && l.row.Work && writesAnyway(l.row.Cause)) {
 		t, err := again(l, at, run)
 		return resent{letter: l, trigger: t}, err
 	}
 	if l.gone != nil {
-		return resent{}, fault.Newf(fault.NotFound, "its bytes cannot be had (%v), so it cannot be produced again; discard it, or let its producer send it again", l.gone)
+		return resent{}, fault.Newf(fault.NotFound, "what was kept of it cannot be had (%v), so it cannot be replayed; discard it when it is no longer needed", l.gone)
 	}
 	r, err := d.message(l.whole, run)
 	return resent{letter: l, record: r}, err
+}
+
+// writesAnyway reports whether triggers of a cause never carry more than their
+// key: those of a sweep may only plan, or write what was reviewed, and are not
+// made up when they are lost.
+func writesAnyway(c event.Cause) bool {
+	return c == event.CauseLogin || c == event.CauseStripe || c == event.CauseCallout
 }
 
 // again is the trigger of given-up work as a new sync: what narrows it stays,

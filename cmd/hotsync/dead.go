@@ -39,6 +39,7 @@ func deadFilterFlags(cmd *cobra.Command) func() api.DeadFilter {
 	list(&f.Cause, "cause", nil, "asked for by login, stripe, sweep, …")
 	list(&f.Topic, "topic", nil, "from this topic")
 	list(&f.Key, "key", nil, "of these keys")
+	cmd.Flags().StringVar(&f.Text, "text", "", "with this text in the key or the error")
 	since := momentFlag(cmd, "since", "failed last then or later: a time, or how long ago, such as 24h")
 	until := momentFlag(cmd, "until", "failed last before then")
 	return func() api.DeadFilter {
@@ -251,7 +252,7 @@ func deadVerb(cmd *cobra.Command, verb, done, question string) *cobra.Command {
 // deadPreview says how many letters are meant, and asks whether to go on.
 func deadPreview(cmd *cobra.Command, c *client, ask api.DeadAsk, question string) (going bool, err error) {
 	w := cmd.ErrOrStderr()
-	f := api.DeadFilter{ID: ask.IDs, State: []string{"all"}}
+	f := api.DeadFilter{ID: ask.IDs, State: []string{api.AllStates}}
 	if ask.Filter != nil {
 		f = *ask.Filter
 	}

@@ -68,7 +68,7 @@ func (d *desk) Run(context.Context, string) (api.RunReport, error) {
 	return rep, nil
 }
 
-func (d *desk) Planned(_ context.Context, _, after string, limit int) (api.PlannedPage, error) {
+func (d *desk) Planned(_ context.Context, _ string, _ []string, after string, limit int) (api.PlannedPage, error) {
 	first := 0
 	if after != "" {
 		if _, err := fmt.Sscan(after, &first); err != nil {
