@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"fmt"
+	"time"
 
 	gojson "github.com/goccy/go-json"
 
@@ -78,12 +79,7 @@ func (r *eventRows) add(m event.Message) error {
 	if err != nil {
 		return err
 	}
-	first := clamp(e.At)
-	if len(e.Triggers) > 0 && !e.Triggers[0].Received.IsZero() {
-		// The sync's id derives from its first trigger too, so this time is
-		// the same in all its events.
-		first = clamp(e.Triggers[0].Received)
-	}
+	first := clamp(began(&e))
 	r.enter(first)
 	r.id.add(e.ID)
 	r.syncID.add(e.SyncID)
@@ -120,6 +116,31 @@ func (r *eventRows) add(m event.Message) error {
 	r.addChanges(e.Changes)
 	r.addCallouts(e.Callouts)
 	return nil
+}
+
+// began is when the first trigger of a sync was received. The sync's id derives
+// from that trigger too, so the time is the same in all events of the sync: they
+// lie together in the table, and are found together.
+//
+// A replay takes up a sync that never ended, and then its own trigger comes
+// before those of the sync.
+func began(e *event.Event) time.Time {
+	if len(e.Triggers) == 0 || e.Triggers[0].Received.IsZero() {
+		return e.At
+	}
+	t := e.Triggers[0].Received
+	if e.Triggers[0].Cause != event.CauseReplay || len(e.Triggers) == 1 {
+		return t
+	}
+	for i := range e.Triggers {
+		switch of := &e.Triggers[i]; {
+		case event.Digest("sync", of.ID, e.Key.String()) == e.SyncID:
+			return of.Received
+		case !of.Received.IsZero() && of.Received.Before(t):
+			t = of.Received
+		}
+	}
+	return t
 }
 
 func (r *eventRows) addRelated(related []string) {

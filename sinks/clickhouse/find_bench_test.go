@@ -72,3 +72,65 @@ func past(tb testing.TB, i int, at time.Time) []event.Event {
 	}
 	return events
 }
+
+// BenchmarkRead asks what people and replays ask of a log of 600,000 events.
+func BenchmarkRead(b *testing.B) {
+	st := open(b)
+	history(b, st, 360_000)
+	find := func(f Filter, page Page) func() (int, error) {
+		return func() (int, error) {
+			rows, _, err := st.Find(b.Context(), f, page)
+			return len(rows), err
+		}
+	}
+	number := func(n int64, err error) (int, error) { return int(n), err }
+	failed := Filter{Outcomes: []event.Outcome{event.Failed}}
+	run := "stripe-drift/20270120T000000Z-0000"
+	for _, c := range []struct {
+		name string
+		ask  func() (int, error)
+	}{
+		{"latest", find(Filter{}, Page{Limit: 50})},
+		{"a page from the middle", find(Filter{}, Page{Limit: 50, After: cursor{noon.AddDate(0, 0, 15), "8"}.String()})},
+		{"a day", find(Filter{ReceivedSince: noon.AddDate(0, 0, 3), ReceivedUntil: noon.AddDate(0, 0, 4)}, Page{Limit: 50})},
+		{"key", find(Filter{Keys: []string{"stripe:subscription:sub_1N0000042"}}, Page{})},
+		{"failed", find(failed, Page{Limit: 50})},
+		{"failed, all", find(failed, Page{Limit: 1000})},
+		{"nothing has it", find(Filter{Text: "xyzzy"}, Page{})},
+		{"run", find(Filter{Run: run}, Page{})},
+		{"count failed", func() (int, error) { return number(st.Count(b.Context(), failed)) }},
+		{"count applied", func() (int, error) {
+			return number(st.Count(b.Context(), Filter{Outcomes: []event.Outcome{event.Applied}}))
+		}},
+		{"count a day", func() (int, error) {
+			return number(st.Count(b.Context(), Filter{Outcomes: []event.Outcome{event.Applied}, ReceivedSince: noon.AddDate(0, 0, 28)}))
+		}},
+		{"run progress", func() (int, error) { m, err := st.RunProgress(b.Context(), run); return len(m), err }},
+		{"planned", func() (int, error) {
+			rows, err := st.Planned(b.Context(), run, "", 1000, event.Applied)
+			return len(rows), err
+		}},
+		{"never finished", func() (int, error) { return number(st.NeverFinishedCount(b.Context(), noon.AddDate(1, 0, 0))) }},
+		{"view sweep_runs", func() (int, error) {
+			var n uint64
+			err := st.conn.QueryRow(b.Context(), st.in("SELECT sum(applied > 0) FROM @sweep_runs")).Scan(&n)
+			return int(n), err
+		}},
+		{"view lost_events", func() (int, error) {
+			var n float64
+			err := st.conn.QueryRow(b.Context(), st.in("SELECT sum(percent) FROM @lost_events")).Scan(&n)
+			return int(n), err
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				var err error
+				if n, err = c.ask(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(n), "found")
+		})
+	}
+}

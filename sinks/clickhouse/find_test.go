@@ -136,6 +136,38 @@ func TestPagesOverManyDays(t *testing.T) {
 	}
 }
 
+// A replay goes on with a sync that never ended: it stays one, in its place.
+func TestASyncThatAReplayTakesUp(t *testing.T) {
+	st := open(t)
+	key := record.StripeSubscription("sub_1")
+	r := ref("first", 0)
+	id := event.Digest("sync", r.ID, key.String())
+	later := 20 * 24 * time.Hour
+	replay := event.Ref{ID: "again", Cause: event.CauseReplay, Delivery: "replay/20270125T120000Z-0001", At: noon.Add(later), Received: noon.Add(later)}
+	of := func(e *event.Event) { e.Key = key }
+	s := &story{tb: t}
+	s.add(id, event.Planned, "", 1, time.Second, of, r, ref("second", time.Second))
+	s.add(id, event.Done, event.InSync, 1, later+time.Second, of, replay, r, ref("second", time.Second))
+	s.add("between", event.Done, event.InSync, 1, later/2, nil, ref("between", later/2))
+	tell(t, st, s.events)
+	rows, next, err := st.Find(t.Context(), Filter{}, Page{Limit: 2})
+	if err != nil || next != "" || len(rows) != 2 {
+		t.Fatalf("%d rows, next %q, %v", len(rows), next, err)
+	}
+	if got := rows[1]; rows[0].SyncID != "between" || got.SyncID != id || got.Outcome != event.Applied || !got.Recovered || !got.Received.Equal(r.Received) || got.Delivery != r.Delivery {
+		t.Errorf("%+v", rows)
+	}
+	// A replay's sync of its own is where the replay is, whoever else joined it.
+	for name, e := range map[string]event.Event{
+		"alone":  {SyncID: "s", Key: key, Triggers: []event.Ref{replay}},
+		"joined": {SyncID: event.Digest("sync", replay.ID, key.String()), Key: key, Triggers: []event.Ref{replay, r}},
+	} {
+		if got := began(&e); !got.Equal(replay.Received) {
+			t.Errorf("%s: began %v", name, got)
+		}
+	}
+}
+
 func TestRowsOfFind(t *testing.T) {
 	st := open(t)
 	tell(t, st, everyday(t))
