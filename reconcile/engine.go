@@ -280,10 +280,11 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 		}
 		orders = append(slices.Clone(orders), more...)
 	}
-	now := s.cfg.Now()
-	stop := s.cfg.Guard.byOrders(orders, s.job.Triggers, now)
+	// What was read while a change was settling is old, however long the calls
+	// after it had to wait for their turn.
+	stop := s.cfg.Guard.byOrders(orders, s.job.Triggers, s.start)
 	if stop == nil && !s.job.insists() {
-		stop = s.cfg.Guard.brake(s.memory, s.want.Fingerprint, now)
+		stop = s.cfg.Guard.brake(s.memory, s.want.Fingerprint, s.cfg.Now())
 	}
 	if stop == nil {
 		return false, nil
@@ -313,7 +314,7 @@ func (s *sync) apply(ctx context.Context, p delegation) error {
 		if err := s.fence(ctx, w); err != nil {
 			return err
 		}
-		id, err := s.cfg.Limio.Apply(ctx, w)
+		id, err := s.cfg.Limio.Apply(callout.Ahead(ctx), w) // a plan grows old while it waits
 		if err != nil {
 			return err
 		}

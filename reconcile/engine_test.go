@@ -369,6 +369,37 @@ func TestOriginOfAnOrderBehindADifference(t *testing.T) {
 	ends(t, w.handle(t, v.Later[0]), event.Applied, event.ReasonDriftRepaired)
 }
 
+// slowly is a reconciler whose reading of Limio takes its time.
+type slowly struct {
+	*Accounts
+	read func()
+}
+
+func (s slowly) Have(ctx context.Context, w Want, m Memory) (Have, error) {
+	defer s.read()
+	return s.Accounts.Have(ctx, w, m)
+}
+
+// What was read while a change of somebody else's was settling is not written
+// when that has settled meanwhile: the other side has moved on since.
+func TestASlowReadDoesNotOutlastTheSettlingTime(t *testing.T) {
+	w := newWorld()
+	w.handle(t, w.trigger(accountKey, event.CauseLogin, ""))
+	a := account()
+	a.Subscriptions[0].AutoRenew = false
+	w.zuora.accounts["2c92aa"] = a
+	w.now = w.now.Add(time.Hour)
+	w.zuora.orders["A-S1"] = []record.Order{{ID: "O-1", Source: "shop", Created: w.now}}
+	wrote := len(w.limio.writes)
+	w.cfg.Reconcilers["zuora:account"] = slowly{NewAccounts(w.zuora, w.limio, AccountsConfig{}), func() { w.now = w.now.Add(time.Hour) }}
+	v := w.handle(t, w.trigger(accountKey, event.CauseLogin, ""))
+	ends(t, v, event.Suppressed, event.ReasonOrigin)
+	if len(w.limio.writes) != wrote || len(v.Later) != 1 {
+		t.Errorf("%d writes, follow-ups %v", len(w.limio.writes)-wrote, v.Later)
+	}
+	ends(t, w.handle(t, v.Later[0]), event.Applied, event.ReasonDriftRepaired)
+}
+
 func TestBrake(t *testing.T) {
 	w := newWorld()
 	undo := func() {
