@@ -187,8 +187,11 @@ func (d *Daemon) build() error {
 	reg.MustRegister(&gauges{consumers: consumers, loaders: loaders, memory: d.memory, budgets: d.budgets})
 
 	d.ready.check("clickhouse", func() string { return loaders["sync_events"].Stats().LastError })
-	d.server, err = newServer(cfg.HTTP.Listen, d.ready, reg)
-	return err
+	if d.server, err = newServer(cfg.HTTP.Listen, d.ready, reg); err != nil {
+		return err
+	}
+	d.server.mount(d.operations(out), opt.Log)
+	return nil
 }
 
 func (d *Daemon) consumer(name string, topics []string, m *metrics) kafka.ConsumerConfig {
