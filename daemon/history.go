@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"hotsync/api"
@@ -191,12 +192,9 @@ func deadFilterOf(f api.DeadFilter) clickhouse.DeadFilter {
 		IDs: f.ID, Reasons: words[event.Reason](f.Reason), Classes: f.Class, Causes: words[event.Cause](f.Cause), Topics: f.Topic, Keys: f.Key,
 		Text: f.Text, Since: f.Since, Until: f.Until,
 	}
-	for _, s := range f.State {
-		if s == api.AllStates {
-			return out
-		}
+	if !slices.Contains(f.State, api.AllStates) {
+		out.States = f.State
 	}
-	out.States = f.State
 	return out
 }
 

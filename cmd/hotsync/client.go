@@ -111,11 +111,11 @@ func (c *client) refusal(resp *http.Response) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&p); err != nil {
 		return environment(fmt.Errorf("read the answer of %s (%s): %w", c.base, resp.Status, err))
 	}
-	text := p.Detail
+	text := []string{p.Detail}
 	for _, e := range p.Errors {
-		text += "; " + strings.TrimPrefix(e.Location+": ", ": ") + e.Message
+		text = append(text, strings.TrimPrefix(e.Location+": ", ": ")+e.Message)
 	}
-	switch err := errors.New(plain(text)); {
+	switch err := errors.New(plain(strings.Join(text, "; "))); {
 	case resp.StatusCode >= 500 && resp.StatusCode != http.StatusInternalServerError:
 		return environment(err)
 	case resp.StatusCode == http.StatusConflict || resp.StatusCode == http.StatusInternalServerError:
