@@ -168,7 +168,7 @@ func (p *planning) due(g record.Glimpse) (why string, due bool) {
 	if p.scope().Key(g.Key, m.Scope).Out {
 		return "", false
 	}
-	return reconcile.Due(g, m, p.now(), p.cfg.Recheck)
+	return reconcile.Due(g, m.Within(p.scope()), p.now(), p.cfg.Recheck)
 }
 
 // stale judges a Limio record of a list: one that a key owns by what is

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -242,7 +241,7 @@ func (s *sync) mayGoOn(round int, writes []record.Write) bool {
 func (s *sync) converged(note string) {
 	s.memory.Converged, s.memory.Updated = s.want.Fingerprint, s.have.Updated
 	s.memory.Mark, s.memory.Until = s.want.Mark, s.want.Until
-	s.memory.Skipped = time.Time{}
+	s.memory.Skipped, s.memory.OutOf = time.Time{}, ""
 	s.memory.SettleUntil, s.memory.SettleOrigin, s.memory.FollowUp = time.Time{}, "", time.Time{}
 	switch {
 	case len(s.changes) == 0:
@@ -452,7 +451,10 @@ func (s *sync) conclude(err error) {
 func (s *sync) skipped(n *Nothing) {
 	if mark := cmp.Or(n.Mark, s.want.Mark); n.Outcome == event.Skipped && mark != "" {
 		s.memory.Mark, s.memory.Skipped, s.memory.Converged = mark, s.start, ""
-		s.memory.Until = s.want.Until
+		s.memory.Until, s.memory.OutOf = s.want.Until, ""
+		if n.Reason == event.ReasonOutOfScope {
+			s.memory.OutOf = s.scope.digest()
+		}
 	}
 }
 
@@ -475,15 +477,6 @@ func (s *sync) observes() bool {
 		ok, _ := path.Match(pattern, s.job.Key.String())
 		return ok
 	})
-}
-
-// planID identifies what would be written: equal for equal changes.
-func planID(writes []record.Write) (string, error) {
-	b, err := json.Marshal(record.Changes(writes))
-	if err != nil {
-		return "", fmt.Errorf("identify the plan: %w", err)
-	}
-	return event.Digest("plan", string(b)), nil
 }
 
 func leftover(writes []record.Write) string {

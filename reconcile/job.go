@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 
 	"hotsync/event"
@@ -109,4 +111,13 @@ func (j Job) origin() event.Origin {
 		}
 	}
 	return ""
+}
+
+// planID identifies what would be written: equal for equal changes.
+func planID(writes []record.Write) (string, error) {
+	b, err := json.Marshal(record.Changes(writes))
+	if err != nil {
+		return "", fmt.Errorf("identify the plan: %w", err)
+	}
+	return event.Digest("plan", string(b)), nil
 }

@@ -140,6 +140,8 @@ type Memory struct {
 	// Looked is when the billing side was last read for a sync that came to an
 	// end: what happened before it has been seen.
 	Looked time.Time `json:"looked,omitzero"`
+	// OutOf is the scope that kept the record out after it was read.
+	OutOf string `json:"out_of,omitempty"`
 	// Skipped is when the key was last found to be none of hotsync's business.
 	Skipped time.Time `json:"skipped,omitzero"`
 	// Scope is the rule that the claims of a login met, by which the record is in

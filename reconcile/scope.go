@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"hotsync/event"
 	"hotsync/record"
@@ -229,9 +230,9 @@ func (s *Scope) Source(src Source) ScopeVerdict {
 }
 
 // inScope returns a *Nothing for a record that is out of scope: by its key, as
-// long as nothing was read, else by what the billing side says of it. Such a
-// record is not remembered as skipped, so that it is looked at as soon as the
-// scope has grown.
+// long as nothing was read, else by what the billing side says of it. The latter
+// costs a read, so it is remembered, with the scope that judged: sweeps leave the
+// record alone until it or the scope changes.
 func (s *sync) inScope(read *Source) error {
 	var v ScopeVerdict
 	if read == nil {
@@ -244,8 +245,34 @@ func (s *sync) inScope(read *Source) error {
 	if !v.Out {
 		return nil
 	}
-	s.want.Mark = ""
-	return skip(event.ReasonOutOfScope, v.Note)
+	if read == nil {
+		return skip(event.ReasonOutOfScope, v.Note)
+	}
+	return skipMarked(s.want.Mark, event.ReasonOutOfScope, v.Note)
+}
+
+// digest identifies the rules; a nil Scope has none.
+func (s *Scope) digest() string {
+	if s == nil {
+		return ""
+	}
+	parts := []string{"scope", strconv.FormatFloat(s.threshold, 'g', -1, 64)}
+	for _, rules := range [][]scopeRule{s.include, s.exclude} {
+		parts = append(parts, "rules")
+		for _, r := range rules {
+			parts = append(parts, r.text)
+		}
+	}
+	return event.Digest(parts...)
+}
+
+// Within returns m as far as it holds in a scope: what another one kept out is
+// not known to be out of this one.
+func (m Memory) Within(s *Scope) Memory {
+	if m.OutOf != "" && m.OutOf != s.digest() {
+		m.OutOf, m.Mark, m.Skipped = "", "", time.Time{}
+	}
+	return m
 }
 
 func (c Config) scope() *Scope {

@@ -253,7 +253,14 @@ func TestOutOfScope(t *testing.T) {
 		w.mark("m1", nil)
 		w.scoped(scope(t, 100, []string{"metadata:migrated=yes"}))
 		ends(t, w.handle(t, w.trigger(stripeKey, event.CauseAPI, "")), event.Skipped, event.ReasonOutOfScope)
-		if _, due := Due(record.Glimpse{Key: stripeKey, Mark: "m1"}, w.memory[stripeKey], w.now, 7*24*time.Hour); !due {
+		due := func(s *Scope) bool {
+			_, due := Due(record.Glimpse{Key: stripeKey, Mark: "m1"}, w.memory[stripeKey].Within(s), w.now, 7*24*time.Hour)
+			return due
+		}
+		if due(scope(t, 100, []string{"metadata:migrated=yes"})) {
+			t.Error("every sweep reads it to find it out of scope")
+		}
+		if !due(scope(t, 100, []string{"metadata:migrated=yes", "metadata:plan=*"})) || !due(nil) {
 			t.Error("a sweep would miss it when the scope grows")
 		}
 		w.mark("m2", func(s *record.Subscription) { s.Metadata["migrated"] = "yes" })
