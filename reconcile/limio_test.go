@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"maps"
 	"testing"
 	"time"
 
@@ -36,9 +37,7 @@ func TestLimioRecordLeadsToItsOwner(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			fields := record.Fields{"updated": record.Text("2026-03-01T10:00:00.000Z"), "status": record.Text("active")}
-			for k, v := range tt.fields {
-				fields[k] = v
-			}
+			maps.Copy(fields, tt.fields)
 			w.limio.objects = append(w.limio.objects, record.Object{Type: record.SubscriptionType, ID: "sub-9", Ref: tt.ref, Fields: fields})
 			w.cfg.Expanders["limio:subscription"] = NewLimioSubscriptions(w.limio, tt.zuora, true)
 			k := record.LimioSubscription("sub-9")
