@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,8 +74,19 @@ func everyday(tb testing.TB) []event.Event {
 		e.Cause, e.Related, e.Changes = event.CauseSweep, []string{"sub-1", "cus-1"}, []record.Change{status("active", "cancelled")}
 	}, ref("swept", 12*minute))
 	s.add("flapping", event.Done, event.Suppressed, 1, 13*minute, reason(event.ReasonFlapping), ref("flapping", 13*minute))
-	return s.events
+	again := ref("again", 14*minute)
+	again.Cause, again.Type, again.Delivery, again.Source = event.CauseReplay, "", replayID, event.Coordinates{}
+	s.add("again", event.Done, event.InSync, 1, 14*minute, func(e *event.Event) { e.Cause, e.Reason = event.CauseReplay, event.ReasonEqual }, again)
+	asked := again
+	asked.ID, asked.Type = "asked", "summary"
+	s.add("asked", event.Done, event.Skipped, 1, 13*minute, func(e *event.Event) {
+		e.Cause, e.Reason, e.Note = event.CauseReplay, event.ReasonFannedOut, "asked for by ann: sync_id=failed"
+		e.Key, e.Stats = record.Key{System: "replay", Kind: "run", ID: strings.TrimPrefix(replayID, "replay/")}, map[string]int64{"matched": 1, "scheduled": 1}
+	}, asked)
+	return append(s.events, sweeping(tb)...)
 }
+
+const replayID = "replay/20270105T121300.000Z-1a2b3c4d"
 
 func TestCookBook(t *testing.T) {
 	all := recipes(t)
@@ -83,17 +95,24 @@ func TestCookBook(t *testing.T) {
 	}
 	st := open(t)
 	tell(t, st, everyday(t))
-	dead := newBatch(DeadLetters)
-	for i, v := range deadLetters(t) {
-		dead.add(event.Message{Coordinates: event.Coordinates{Topic: "hotsync.dead", Offset: int64(i)}, Value: v, Time: noon})
-	}
-	if err := st.insert(t.Context(), dead.rows, spans{{0, 3}}, "dead"); err != nil {
-		t.Fatal(err)
-	}
+	bad, _, dead := lives()
+	bury(t, st, 0, dead...)
 	conn := session(t, st)
 	ctx := ch.Context(t.Context(), ch.WithParameters(ch.Parameters{
 		"since": "2026-12-31", "key": "stripe:subscription:sub_late", "id": "sub-1", "limio_id": "sub-1", "delivery": "evt_pair2", "at_least_ms": "20",
+		"run": runID, "replay": replayID, "before": "2027-01-06 00:00:00", "dead_id": bad.Identity(),
 	}))
+	// How many rows some of the answers have.
+	exact := map[string]int{
+		"Which differences were these?": 3, "Which failures has nothing repaired since?": 2, "Which work seems lost?": 4,
+		"What would a plan write?": 2, "Which dead letters are still open?": 2, "What was decided about dead letters, by whom, and why?": 1,
+		"What became of this webhook?": 1, "What became of a replay?": 1, "How did the last runs of the sweeps end?": 3,
+	}
+	for title := range exact {
+		if !slices.ContainsFunc(all, func(r recipe) bool { return r.title == title }) {
+			t.Errorf("the page has no question %q", title)
+		}
+	}
 	for _, r := range all {
 		t.Run(r.title, func(t *testing.T) {
 			query := strings.ReplaceAll(r.query, "{since:DateTime}", "toDateTime({since:Date})") // one value for both
@@ -109,8 +128,8 @@ func TestCookBook(t *testing.T) {
 			if err := rows.Err(); err != nil {
 				t.Fatal(err)
 			}
-			if n == 0 {
-				t.Error("no row")
+			if want, ok := exact[r.title]; n == 0 || ok && n != want {
+				t.Errorf("%d rows, want %d", n, want)
 			}
 			if diff := cmp.Diff(r.columns, rows.Columns()); diff != "" {
 				t.Errorf("columns (-page +server):\n%s", diff)

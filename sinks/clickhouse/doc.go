@@ -26,6 +26,16 @@
 //	st.Latency(ctx)                      (Latency, error)
 //	st.Report(ctx, checks...)            (Report, error): the numbers of a run as JSON
 //
+//	st.Find(ctx, Filter{…}, Page{…})     ([]SyncRow, next, error): syncs in their final state, newest first
+//	st.Count(ctx, Filter{…})             (int64, error)
+//	st.RunProgress(ctx, run)             (map[event.Outcome]int64, error): of a sweep's or a replay's triggers
+//	st.Planned(ctx, run, afterKey, 100)  ([]PlannedRow, error): what a run would write, by key
+//	st.NeverFinished(ctx, before, Page{…})  ([]TriggerRow, next, error): work that seems lost
+//	st.NeverFinishedCount(ctx, before)   (int64, error)
+//	st.Dead(ctx, DeadFilter{…}, Page{…}) ([]DeadRow, next, error): dead letters with their latest state
+//	st.DeadCount(ctx, DeadFilter{…})     (int64, error)
+//	st.DeadLetter(ctx, id)               (DeadRow, error): and where all of it stands in Kafka
+//
 // # Reading
 //
 // A view costs the columns that a query names. A condition on key or sync_id
@@ -37,6 +47,10 @@
 //	  WHERE at > … ORDER BY at DESC LIMIT 50)                                     100 ms
 //	SELECT sync_id, outcome FROM syncs ORDER BY at DESC LIMIT 50                  600 ms
 //	SELECT * FROM syncs ORDER BY at DESC LIMIT 50                                    18 s
+//
+// Find goes further: it makes the views read only the hours that a page is in, so
+// the latest syncs cost the same however large the log is. BenchmarkRead has the
+// numbers. NeverFinished, and the view lost_events, read everything.
 //
 // The driver's types do not leave this package.
 package clickhouse

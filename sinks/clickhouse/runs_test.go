@@ -60,7 +60,7 @@ func TestLostEvents(t *testing.T) {
 
 func TestPlanned(t *testing.T) {
 	st := open(t)
-	tell(t, st, append(everyday(t), sweeping(t)...))
+	tell(t, st, everyday(t))
 	amount := record.Change{Object: record.ScheduleType, Ref: "in_1", Field: "data.amount", Op: record.OpCreate, Before: record.Null, After: record.Int(12)}
 	got, err := st.Planned(t.Context(), runID, "", 0)
 	if err != nil {
@@ -102,7 +102,7 @@ func TestPlanned(t *testing.T) {
 
 func TestNeverFinished(t *testing.T) {
 	st := open(t)
-	tell(t, st, append(everyday(t), sweeping(t)...))
+	tell(t, st, everyday(t))
 	names := func(olderThan time.Time, limit int) []string {
 		t.Helper()
 		var out []string
