@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"hotsync/connectors/kafka"
@@ -71,13 +72,17 @@ func (l *lanes) add(it item) {
 	ln.waiting = append(ln.waiting, it)
 }
 
+// class is the kind of work that waits.
+func (ln *lane) class() class { return class{ln.key.System, ln.bulk} }
+
 // next returns the lane to start now, live before bulk and the longest due
-// first; or nil and how long until the next one is due (0: none waits).
-func (l *lanes) next() (*lane, time.Duration) {
+// first; or nil and how long until the next one is due (0: none waits). Work of
+// the classes without is left alone.
+func (l *lanes) next(without ...class) (*lane, time.Duration) {
 	now := l.now()
 	var best, soon *lane
 	for _, ln := range l.byKey {
-		if ln.running || len(ln.waiting) == 0 {
+		if ln.running || len(ln.waiting) == 0 || slices.Contains(without, ln.class()) {
 			continue
 		}
 		if ln.readyAt.After(now) {

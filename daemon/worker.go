@@ -38,13 +38,11 @@ type workers struct {
 	log      zerolog.Logger
 	metrics  *metrics
 	away     func() time.Duration // how long a vendor will be left alone; 0: none is
-	slots    chan struct{}        // one for every sync under way, over all partitions
-	bulk     chan struct{}        // one for every bulk sync under way: half of slots
+	slots    *slots
 }
 
 func newWorkers(w workers) *workers {
-	w.slots = make(chan struct{}, w.cfg.Concurrency)
-	w.bulk = make(chan struct{}, max(1, w.cfg.Concurrency/2))
+	w.slots = newSlots(w.cfg.Concurrency)
 	return &w
 }
 
@@ -101,6 +99,8 @@ const bulkInHand = 64
 func (p *partition) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	always := make(chan struct{})
+	close(always)
 	for {
 		if err := p.fill(ctx); err != nil {
 			return p.drain(ctx, err)
@@ -109,12 +109,14 @@ func (p *partition) run(ctx context.Context) error {
 		if p.lanes.inHand >= p.cfg.InHand {
 			ready = nil
 		}
-		next, wait := p.lanes.next()
-		if hold := p.hold(next); hold > 0 {
-			next, wait = nil, hold
+		freed := p.slots.change()
+		next, wait := p.pick()
+		var more <-chan struct{}
+		if next != nil {
+			p.start(ctx, next)
+			more = always
 		}
-		slot, bulkSlot := p.slotsFor(next)
-		if next == nil && wait > 0 {
+		if wait > 0 {
 			timer.Reset(wait)
 		} else {
 			timer.Stop()
@@ -126,19 +128,30 @@ func (p *partition) run(ctx context.Context) error {
 			return p.drain(ctx, ctx.Err())
 		case <-ready:
 		case <-timer.C:
-		case bulkSlot <- struct{}{}:
-			select {
-			case p.slots <- struct{}{}:
-				p.start(ctx, next, true)
-			default: // the live work has them all
-				<-p.bulk
-				p.yield(ctx)
-			}
-		case slot <- struct{}{}:
-			p.start(ctx, next, false)
+		case <-freed:
+		case <-more:
 		case r := <-p.results:
 			p.finish(r)
 		}
+	}
+}
+
+// pick takes a slot for the lane to start now, or says how long until one is due
+// (0: none is, or those that are wait for a slot).
+func (p *partition) pick() (*lane, time.Duration) {
+	var without []class
+	for {
+		ln, wait := p.lanes.next(without...)
+		if ln == nil {
+			return nil, wait
+		}
+		if hold := p.hold(ln); hold > 0 {
+			return nil, hold
+		}
+		if p.slots.take(ln.class()) {
+			return ln, 0
+		}
+		without = append(without, ln.class())
 	}
 }
 
@@ -148,35 +161,10 @@ const longestHold = 250 * time.Millisecond
 // hold is how long bulk work should wait because a vendor is away: it would be
 // deferred key by key, each with an event of its own.
 func (p *partition) hold(next *lane) time.Duration {
-	if next == nil || !next.bulk || p.away == nil {
+	if !next.bulk || p.away == nil {
 		return 0
 	}
 	return min(p.away(), longestHold)
-}
-
-// slotsFor returns the channel to acquire for a lane; the other is nil.
-func (p *partition) slotsFor(ln *lane) (live, bulk chan struct{}) {
-	switch {
-	case ln == nil:
-		return nil, nil
-	case ln.bulk:
-		return nil, p.bulk
-	default:
-		return p.slots, nil
-	}
-}
-
-// yield waits for a moment in which bulk work may find a free slot.
-func (p *partition) yield(ctx context.Context) {
-	t := time.NewTimer(10 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case r := <-p.results:
-		p.finish(r)
-	case <-p.gen.Ending():
-	case <-ctx.Done():
-	}
 }
 
 // fill takes what was fetched, live before bulk, as far as the hand allows.
@@ -208,18 +196,16 @@ func (p *partition) reject(ctx context.Context, r kafka.Record, cause error) err
 	return fileBad(ctx, p.out, message(r), "trigger", &event.BadInput{Reason: event.ReasonUndecodable, Err: cause}, p.now())
 }
 
-func (p *partition) start(ctx context.Context, ln *lane, bulk bool) {
-	batch := p.lanes.take(ln)
+// start begins a sync of what waits in a lane for which a slot was taken.
+func (p *partition) start(ctx context.Context, ln *lane) {
+	of, batch := ln.class(), p.lanes.take(ln)
 	tries, past := ln.tries, ln.past
 	p.metrics.inFlight.Inc()
 	go func() {
 		r := p.do(ctx, ln.key, batch, tries, past)
 		r.lane, r.batch = ln, batch
 		p.metrics.inFlight.Dec()
-		<-p.slots
-		if bulk {
-			<-p.bulk
-		}
+		p.slots.give(of)
 		p.results <- r
 	}()
 }

@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"testing"
+	"time"
+
+	"hotsync/event"
+	"hotsync/record"
+)
+
+// fillSlots takes slots of a class until there is none left and returns how many.
+func fillSlots(s *slots, c class) (n int) {
+	for s.take(c) {
+		n++
+	}
+	return n
+}
+
+func TestSlotsAreKeptForTheOtherSystem(t *testing.T) {
+	stripe, zuora := class{system: "stripe"}, class{system: "zuora"}
+	bulk, orphans := class{system: "zuora", bulk: true}, class{system: "limio", bulk: true}
+	for name, tt := range map[string]struct {
+		first, then []class
+		want        []int // slots that first gets, and then
+	}{
+		"one vendor is slow":   {[]class{stripe}, []class{zuora}, []int{12, 4}},
+		"bulk work waits":      {[]class{bulk, orphans}, []class{stripe, zuora}, []int{8, 8}},
+		"all at once":          {[]class{bulk, stripe}, []class{zuora, orphans}, []int{12, 4}},
+		"nobody kept it so":    {[]class{{system: "limio"}}, []class{zuora, stripe}, []int{8, 8}},
+		"its own come last":    {[]class{zuora}, []class{zuora, bulk}, []int{12, 0}},
+		"what is free is used": {nil, []class{zuora, stripe}, []int{0, 16}},
+	} {
+		s := newSlots(16)
+		for i, part := range [][]class{tt.first, tt.then} {
+			n := 0
+			for _, c := range part {
+				n += fillSlots(s, c)
+			}
+			if n != tt.want[i] {
+				t.Errorf("%s: part %d got %d slots, want %d", name, i+1, n, tt.want[i])
+			}
+		}
+	}
+}
+
+// Whatever is configured, every kind of work gets a slot when nothing runs.
+func TestSlotsAreNeverNone(t *testing.T) {
+	for n := 1; n <= 64; n++ {
+		for _, c := range []class{{"zuora", false}, {"stripe", false}, {"limio", false}, {"zuora", true}, {"limio", true}} {
+			if s := newSlots(n); !s.take(c) {
+				t.Fatalf("of %d slots there is none for %+v", n, c)
+			}
+		}
+	}
+}
+
+func TestSlotsTellWhenOneIsGivenBack(t *testing.T) {
+	s, c := newSlots(1), class{system: "stripe"}
+	changed := s.change()
+	if !s.take(c) || s.take(c) {
+		t.Fatal("one slot is not one")
+	}
+	select {
+	case <-changed:
+		t.Fatal("none was given back yet")
+	default:
+	}
+	s.give(c)
+	<-changed
+	if !s.take(c) {
+		t.Error("what was given back cannot be taken")
+	}
+}
+
+// Work that waits for a slot does not stand in the way of other work.
+func TestLanesPassByWorkWithoutASlot(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	l.add(work("first", event.CauseLogin, "sub_1", false))
+	clock.t = clock.t.Add(time.Second)
+	l.add(item{trigger: event.Trigger{ID: "second", Cause: event.CauseLogin, Key: record.ZuoraAccount("a1")}})
+	if ln, _ := l.next(class{system: "stripe"}); ln == nil || ln.key.System != "zuora" {
+		t.Fatalf("next is %+v", ln)
+	}
+	if ln, wait := l.next(class{system: "stripe"}, class{system: "zuora"}); ln != nil || wait != 0 {
+		t.Errorf("next is %+v in %s", ln, wait)
+	}
+}
