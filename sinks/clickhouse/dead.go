@@ -112,7 +112,7 @@ func (s *Store) DeadCount(ctx context.Context, f DeadFilter) (int64, error) {
 	}
 	where := f.where()
 	var n uint64
-	if err := s.conn.QueryRow(ctx, s.in("SELECT count() FROM @dead WHERE "+where.String()), where.args...).Scan(&n); err != nil {
+	if err := s.conn.QueryRow(s.within(ctx, time.Time{}, time.Time{}), s.in("SELECT count() FROM @dead WHERE "+where.String()), where.args...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count dead letters: %w", classify(err))
 	}
 	return int64(n), nil
@@ -157,7 +157,7 @@ func (s *Store) DeadLetter(ctx context.Context, id string) (DeadRow, error) {
 }
 
 func (s *Store) letters(ctx context.Context, where condition, content string, limit int) ([]DeadRow, error) {
-	rows, err := s.conn.Query(ctx, s.in(`SELECT id, toString(state), by, why, decided, work, at, first_failure,
+	rows, err := s.conn.Query(s.within(ctx, time.Time{}, time.Time{}), s.in(`SELECT id, toString(state), by, why, decided, work, at, first_failure,
 		toString(source_topic), source_partition, source_offset, key, toString(reason), toString(error_class), error, attempts, sync_id,
 		trigger_id, toString(trigger_cause), toString(trigger_origin), toString(trigger_type), trigger_delivery, trigger_at, trigger_received,
 		toInt64(original_bytes), toString(letter_topic), letter_partition, letter_offset, `+content+`

@@ -213,13 +213,15 @@ func (s *Store) within(ctx context.Context, from, to time.Time) context.Context 
 	if !to.IsZero() {
 		parts = append(parts, fmt.Sprintf("received < fromUnixTimestamp64Milli(%d)", ceilMilli(to)))
 	}
-	if len(parts) == 0 {
-		return ctx
+	settings := ch.Settings{"max_query_size": longQuery}
+	if len(parts) > 0 {
+		settings["additional_table_filters"] = s.in("{'@sync_events': '" + strings.Join(parts, " AND ") + "'}")
 	}
-	return ch.Context(ctx, ch.WithSettings(ch.Settings{
-		"additional_table_filters": s.in("{'@sync_events': '" + strings.Join(parts, " AND ") + "'}"),
-	}))
+	return ch.Context(ctx, ch.WithSettings(settings))
 }
+
+// longQuery is how many bytes a query with all the values of a Filter may have.
+const longQuery = 16 << 20
 
 // syncsOf reads the syncs at these places, in their order.
 func (s *Store) syncsOf(ctx context.Context, at []cursor) ([]SyncRow, error) {

@@ -96,6 +96,30 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// As many values as are allowed fit into a query.
+func TestLongFilter(t *testing.T) {
+	st := open(t)
+	tell(t, st, stories(t))
+	var many []string
+	for i := range mostValues - 1 {
+		many = append(many, fmt.Sprintf("stripe:subscription:sub_%0100d", i))
+	}
+	keys := append([]string{"stripe:subscription:sub_late"}, many...)
+	f := Filter{Keys: keys, SyncIDs: append([]string{"late"}, many...)}
+	if diff := cmp.Diff([]string{"late"}, ids(t, st, f, 10)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if n, err := st.Count(t.Context(), f); n != 1 || err != nil {
+		t.Errorf("counted %d, %v", n, err)
+	}
+	if n, err := st.DeadCount(t.Context(), DeadFilter{Keys: keys, IDs: many}); n != 0 || err != nil {
+		t.Errorf("counted %d dead letters, %v", n, err)
+	}
+	if rows, _, err := st.Dead(t.Context(), DeadFilter{Keys: keys, IDs: many}, Page{}); len(rows) != 0 || err != nil {
+		t.Errorf("found %d dead letters, %v", len(rows), err)
+	}
+}
+
 // Pages hold together whatever comes in and whatever becomes of syncs meanwhile.
 func TestPagesOverManyDays(t *testing.T) {
 	st := open(t)

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hotsync/embedded/embeddedtest"
+	"hotsync/event"
 	"hotsync/internal/fault"
 )
 
@@ -48,6 +50,56 @@ func TestMigrateTwiceAndTogether(t *testing.T) {
 	}
 	if n := count(t, st, "SELECT count() AS x FROM syncs"); n != 16 {
 		t.Errorf("%d syncs after migrating again, want 16", n)
+	}
+}
+
+// A database of the first release gets what came later, and keeps its rows.
+func TestMigrateFromTheFirstRelease(t *testing.T) {
+	server := embeddedtest.ClickHouse(t)
+	st, err := Open(Config{Addr: []string{server.Addr}, Database: server.Database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	all, err := loadMigrations(schemaFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all[:3] {
+		texts, err := m.render(dialect{st.cfg.Database, ""})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.runAll(t.Context(), texts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letter := deadLetters(t)[1]
+	for _, insert := range []string{
+		"INSERT INTO @sync_events (id, sync_id, phase, outcome, key, received, at, `triggers.id`, `triggers.received`, _topic, _version) VALUES ('e', 's', 'done', 'observed', 'stripe:subscription:sub_1', now64(3), now64(3), ['t'], [now64(3)], 'hotsync.events', 1)",
+		"INSERT INTO @dead_letters (at, source_topic, source_offset, sync_id, key, error, _topic) VALUES (now64(3), 'billing.stripe.events', 18, 's1', 'stripe:subscription:sub_1', 'limio is away', 'hotsync.dead')",
+	} {
+		if err := session(t, st).Exec(t.Context(), st.in(insert)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows, _, err := st.Find(t.Context(), Filter{}, Page{})
+	if err != nil || len(rows) != 1 || rows[0].Outcome != "observed" || rows[0].Plan != "" {
+		t.Errorf("syncs %+v, %v", rows, err)
+	}
+	var d event.DeadLetter
+	if err := json.Unmarshal(letter, &d); err != nil {
+		t.Fatal(err)
+	}
+	if row, err := st.DeadLetter(t.Context(), d.Identity()); err != nil || row.State != DeadOpen || row.Error != "limio is away" {
+		t.Errorf("dead letter %+v, %v", row, err)
+	}
+	tell(t, st, stories(t)) // by this build
+	if n := count(t, st, "SELECT count() AS x FROM syncs"); n != 17 {
+		t.Errorf("%d syncs, want 17", n)
 	}
 }
 
