@@ -76,4 +76,5 @@
 //	15 Client.Heartbeat hides errors      Generation.Check; TestStaleCommitIsRefused
 //	16 Conn hands out markers, loops at
 //	   batches that compaction emptied    reader.go; TestTransactionMarkersArePassed, TestReadingACompactedTopic
+//	17 a batch takes a page of 64 KiB     reader.adapt; TestFetchesHoldFewBatches
 package kafka

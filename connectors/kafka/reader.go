@@ -27,6 +27,7 @@ type reader struct {
 	own    *kafkago.Transport
 
 	offset   int64     // next to fetch
+	ask      int       // bytes to ask for next; 0 before the first fetch
 	progress time.Time // last time that something came, or that nothing was to come
 	rebuilds int
 }
@@ -45,6 +46,8 @@ type chunk struct {
 	next, high int64
 	// reset says that next may lie below what was read before.
 	reset bool
+	// batches came in so many bytes, about.
+	batches, bytes int
 }
 
 var errHung = errors.New("the fetch did not answer and could not be cancelled")
@@ -80,6 +83,7 @@ func (r *reader) run(ctx context.Context, sink func(context.Context, chunk) erro
 			continue
 		}
 		pause = 50 * time.Millisecond
+		r.adapt(got)
 		if len(got.records) > 0 || got.next != r.offset {
 			r.offset = got.next
 			if err := sink(ctx, got); err != nil {
@@ -140,10 +144,15 @@ func (r *reader) attempt(ctx context.Context) (chunk, error) {
 		chunk chunk
 		err   error
 	}
-	offset := r.offset
+	offset, cfg := r.offset, r.fetch
+	if r.ask == 0 {
+		r.ask = min(firstAsk, cfg.maxBytes)
+	}
+	cfg.maxBytes = r.ask
+	cfg.minBytes = min(cfg.minBytes, cfg.maxBytes)
 	back := make(chan result, 1)
 	go func() {
-		got, err := fetch(ctx, r.client.api(transport), r.topic, r.part, offset, r.fetch)
+		got, err := fetch(ctx, r.client.api(transport), r.topic, r.part, offset, cfg)
 		back <- result{got, err}
 	}()
 	var res result
@@ -159,6 +168,27 @@ func (r *reader) attempt(ctx context.Context) (chunk, error) {
 		return res.chunk, res.err
 	case <-hung.C:
 		return chunk{}, errHung
+	}
+}
+
+// kafka-go takes a page of 64 KiB for each batch of an answer, however small the
+// batch (hazard 17): a mebibyte of batches with one record each would take a
+// hundred mebibytes, for every partition that is read at once.
+const (
+	batchesAtOnce = 32
+	firstAsk      = 16 << 10
+	leastAsk      = 4 << 10
+)
+
+// adapt sets how much the next fetch asks for, so that the batches of an answer
+// stay few: less after many small ones, more after an answer that was full of
+// large ones.
+func (r *reader) adapt(got chunk) {
+	switch {
+	case got.batches > batchesAtOnce:
+		r.ask = max(min(leastAsk, r.fetch.maxBytes), r.ask/got.batches*batchesAtOnce)
+	case 2*got.batches <= batchesAtOnce && 2*got.bytes >= r.ask:
+		r.ask = min(2*r.ask, r.fetch.maxBytes)
 	}
 }
 
@@ -203,6 +233,9 @@ func fetch(ctx context.Context, api *kafkago.Client, topic string, part int, off
 		return chunk{}, res.Error
 	}
 	got := chunk{next: offset, high: res.HighWatermark}
+	if stream, ok := res.Records.(*protocol.RecordStream); ok {
+		got.batches = len(stream.Records)
+	}
 	for {
 		rec, err := res.Records.ReadRecord()
 		if errors.Is(err, io.EOF) {
@@ -218,6 +251,7 @@ func fetch(ctx context.Context, api *kafkago.Client, topic string, part int, off
 		if err != nil {
 			return chunk{}, fmt.Errorf("decode topic %s partition %d offset %d: %w", topic, part, rec.Offset, err)
 		}
+		got.bytes += out.size()
 		if out.Offset < offset { // a batch is sent whole
 			continue
 		}
