@@ -238,6 +238,7 @@ func (r *road) zuoraSource(_ context.Context, number string) (limio.ZuoraSubscri
 	if b := a.BillTo; b != nil {
 		out.Account.FirstName, out.Account.LastName, out.Account.Email = b.FirstName, b.LastName, b.WorkEmail
 		out.BillTo = limio.Address{FirstName: b.FirstName, LastName: b.LastName, Address1: b.Address1, City: b.City, PostalCode: b.PostalCode, Country: "IE"}
+		out.SoldTo = out.BillTo
 	}
 	return out, nil
 }

@@ -20,7 +20,9 @@ const ModeDelegate = "delegate"
 // delegate mode nothing else is compared: a field that Limio's sync leaves as it
 // is would differ for ever, and asking again would not help.
 //
-//   - Zuora: no offers, no payment methods, no Salesforce identity.
+//   - Zuora: no offers, no payment methods, no Salesforce identity. Auto-renewal
+//     only where it is to be on: Limio takes Zuora's flag as it is, and that
+//     stays on when a subscription is cancelled, which will not renew.
 //   - Stripe: of payments no invoice id and no text, and only those that are paid,
 //     upcoming, or cancelled ahead of their day (stripe-sync.txt): an invoice
 //     that is open or voided is none of these. Of the card neither its id nor
@@ -184,6 +186,10 @@ func split(w record.Write, table record.Authority, h Have, now time.Time) (wish,
 	}
 	for _, f := range w.Fields {
 		if f.Field == linkField {
+			continue
+		}
+		if f.Field == "data.attributes.autoRenew" && f.After == record.Bool(false) {
+			left.Fields = append(left.Fields, f)
 			continue
 		}
 		if slices.ContainsFunc(table, func(r record.Rule) bool { return r.Type == w.Type && r.Field == f.Field }) {

@@ -177,7 +177,8 @@ func TestDelegateZuora(t *testing.T) {
 	w.limio.writes = nil
 	a := account()
 	a.Name, a.BillTo.City = "Ada Married", "Sligo"
-	a.Subscriptions[1].AutoRenew = false
+	a.Subscriptions[1].AutoRenew = false // left: Limio takes Zuora's flag, which may say otherwise
+	a.Subscriptions[1].TermEnd = a.Subscriptions[1].TermEnd.AddDate(0, 1, 0)
 	a.PaymentMethods[0].ExpYear = 2031
 	a.Subscriptions[0].Offers[0].Quantity = "2"
 	w.zuora.accounts["2c92aa"] = a
@@ -187,7 +188,7 @@ func TestDelegateZuora(t *testing.T) {
 	if len(w.limio.writes) != 1 || w.limio.writes[0].Ref != "A-S2" || w.limio.writes[0].Via != "zuora" || w.limio.writes[0].ID == "" {
 		t.Errorf("written %+v, want one request for the subscription that differs", w.limio.writes)
 	}
-	if !strings.Contains(v.Event.Note, "(identity, payment_method, subscription_offer)") {
+	if !strings.Contains(v.Event.Note, "(identity, payment_method, subscription, subscription_offer)") {
 		t.Errorf("note %q: want what is left", v.Event.Note)
 	}
 	// Only the customer differs: any subscription will do.
