@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,7 +17,8 @@ import (
 // memory, after it has read everything that earlier owners wrote.
 //
 // A company has a hundred thousand keys and looks at few of them at a time, so
-// memories stay encoded: some 400 bytes a key.
+// memories stay encoded, in shorthand: some 250 bytes a key with all that is
+// around it.
 type memories struct {
 	client   *kafka.Client
 	follower *kafka.Follower
@@ -29,18 +29,19 @@ type memories struct {
 	m     map[string]kept   // by written key
 	owner map[uint64]string // written key by the hash of a Limio id
 	seed  maphash.Seed
+	short *shorthand
 }
 
-// kept is one memory: its number, and itself as JSON.
+// kept is one memory: its number, and itself as JSON in shorthand.
 type kept struct {
-	seq int64
-	raw []byte
+	seq  int64
+	text string
 }
 
 func newMemories(client *kafka.Client, topic string) *memories {
 	return &memories{
 		client: client, topic: topic, m: map[string]kept{}, owner: map[uint64]string{}, seed: maphash.MakeSeed(),
-		ledger:   newLedger(),
+		short: newShorthand(), ledger: newLedger(),
 		follower: kafka.NewFollower(client, kafka.FollowerConfig{Topic: topic}),
 	}
 }
@@ -74,23 +75,32 @@ func (s *memories) read(r kafka.Record) {
 	if json.Unmarshal(r.Value, &m) != nil {
 		return
 	}
-	s.keep(key.String(), m, bytes.Clone(r.Value)) // the record's bytes are part of a whole fetch
+	s.keep(key, m, r.Value)
 }
 
 // keep takes a memory unless a newer one is known: an own write comes back after
 // a newer one was put.
-func (s *memories) keep(key string, m reconcile.Memory, raw []byte) {
+func (s *memories) keep(k record.Key, m reconcile.Memory, raw []byte) {
+	key, text := k.String(), s.short.write(raw, k.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m.Seq < s.m[key].seq {
 		return
 	}
-	s.m[key] = kept{m.Seq, raw}
+	s.m[key] = kept{m.Seq, text}
 	for _, id := range m.Subscriptions {
-		s.owner[maphash.String(s.seed, id)] = key
+		s.own(id, key)
 	}
 	if m.Customer != "" {
-		s.owner[maphash.String(s.seed, m.Customer)] = key
+		s.own(m.Customer, key)
+	}
+}
+
+// own notes whose a Limio record is. What is known is left as it is: the map of
+// memories keeps the first of equal keys, and this one should keep no other.
+func (s *memories) own(limioID, key string) {
+	if h := maphash.String(s.seed, limioID); s.owner[h] != key {
+		s.owner[h] = key
 	}
 }
 
@@ -110,10 +120,10 @@ func (s *memories) caughtUp(ctx context.Context, partition int) error {
 // get returns the memory of a key, the zero one when there is none.
 func (s *memories) get(k record.Key) reconcile.Memory {
 	s.mu.Lock()
-	raw := s.m[k.String()].raw
+	text := s.m[k.String()].text
 	s.mu.Unlock()
 	var m reconcile.Memory
-	if raw == nil || json.Unmarshal(raw, &m) != nil {
+	if text == "" || json.Unmarshal(s.short.read(text, k.ID), &m) != nil {
 		return reconcile.Memory{}
 	}
 	return m
@@ -125,7 +135,7 @@ func (s *memories) put(k record.Key, m reconcile.Memory) error {
 	if err != nil {
 		return fmt.Errorf("encode the memory of %s: %w", k, err)
 	}
-	s.keep(k.String(), m, raw)
+	s.keep(k, m, raw)
 	return nil
 }
 
