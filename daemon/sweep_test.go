@@ -41,19 +41,32 @@ func (l topicLedger) Put(ctx context.Context, k record.Key, value []byte) error 
 // sweep has a sweep run and returns the run when it has ended.
 func (r *road) sweep(name string, ask sweep.Ask) sweep.Run {
 	r.t.Helper()
-	ledger := topicLedger{r}
-	status := func() sweep.Status {
-		st, err := sweep.StatusOf(ledger, name, r.clock.Now())
-		r.must(err)
-		return st
-	}
-	r.eventually("the planner has the sweep", func() bool { return status().Planned })
-	ask.Action, ask.By, ask.At = sweep.Start, "test", r.clock.Now()
-	id, err := sweep.Request(r.t.Context(), ledger, name, ask)
+	return r.swept(name, r.request(name, ask))
+}
+
+func (r *road) status(name string) sweep.Status {
+	r.t.Helper()
+	st, err := sweep.StatusOf(topicLedger{r}, name, r.clock.Now())
 	r.must(err)
+	return st
+}
+
+// request asks for a run and returns the id of the request.
+func (r *road) request(name string, ask sweep.Ask) string {
+	r.t.Helper()
+	r.eventually("the planner has the sweep", func() bool { return r.status(name).Planned })
+	ask.Action, ask.By, ask.At = sweep.Start, "test", r.clock.Now()
+	id, err := sweep.Request(r.t.Context(), topicLedger{r}, name, ask)
+	r.must(err)
+	return id
+}
+
+// swept waits until the run that was asked for has ended.
+func (r *road) swept(name, id string) sweep.Run {
+	r.t.Helper()
 	var run sweep.Run
 	r.eventually("the sweep has run", func() bool {
-		st := status()
+		st := r.status(name)
 		if st.Handled.ID != id {
 			return false
 		}
@@ -316,11 +329,10 @@ func TestBulkWaitsForAVendorThatIsAway(t *testing.T) {
 	r.subscriptions(60)
 	r.start()
 	heal := r.stripe.Inject(httpsim.Fault{Route: "GET /v1/subscriptions/{id}", Code: "unavailable"})
-	done := make(chan sweep.Run, 1)
-	go func() { done <- r.sweep(sweep.StripeDrift, sweep.Ask{}) }()
+	id := r.request(sweep.StripeDrift, sweep.Ask{})
 	r.eventually("the breaker is open", func() bool { return strings.Contains(r.get("/readyz"), "stripe is away") })
 	heal()
-	run := <-done
+	run := r.swept(sweep.StripeDrift, id)
 	if got := r.ended(run); got["applied/drift_repaired"] != 60 {
 		t.Errorf("ended %v", got)
 	}
