@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,13 +21,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"hotsync/connectors/kafka"
-	"hotsync/connectors/kafka/kafkatest"
 	"hotsync/daemon"
 	"hotsync/daemon/config"
+	"hotsync/daemon/sweep"
 	"hotsync/demo"
 	"hotsync/embedded/embeddedtest"
 	"hotsync/sandbox/world"
-	"hotsync/sinks/clickhouse"
 )
 
 // childEnv names the file with a child daemon's configuration.
@@ -138,108 +136,153 @@ func (p *process) syncs() int {
 	return n
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // kills is how often the daemon is killed under traffic.
-const kills = 10
+const kills = 8
 
-// kill -9 at random moments under traffic: nothing lost, nothing twice, no
-// write missing from the log (Invariants 1, 4 and 6). The verdict comes from the
-// topics, from ClickHouse and from the simulated vendors.
+// kill -9 at random moments under traffic, and in the middle of sweeps: nothing
+// lost, nothing twice, no write missing from the log, one summary of each run
+// (Invariants 1, 4 and 6). The verdict comes from the topics, from ClickHouse and
+// from the simulated vendors.
 func TestKillNine(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 
-	w := world.New(world.Config{Seed: seed % 1000, Rate: 60})
-	sql := embeddedtest.ClickHouse(t)
-	cfg := demo.Settings()
-	cfg.Kafka.Brokers = []string{kafkatest.Broker(t)}
-	cfg.Kafka.Prefix = kafkatest.Name("hotsync")
-	cfg.Kafka.LoginTopic, cfg.Kafka.StripeTopic = kafkatest.Name("logins"), kafkatest.Name("stripe")
-	cfg.Kafka.SessionTimeout, cfg.Kafka.RebalanceTimeout, cfg.Kafka.HeartbeatInterval = 6*time.Second, 6*time.Second, 500*time.Millisecond
-	cfg.Workers.DrainTimeout = 2 * time.Second
-	cfg.ClickHouse.Addr, cfg.ClickHouse.Database = []string{sql.Addr}, sql.Database
-	cfg.ClickHouse.Flush = 200 * time.Millisecond
-	serve := func(h http.Handler) string {
-		s := httptest.NewServer(h)
-		t.Cleanup(s.Close)
-		return s.URL
-	}
-	urls := demo.URLs{Zuora: serve(w.ZuoraHandler()), Stripe: serve(w.StripeHandler()), Limio: serve(w.LimioHandler()), JWKS: serve(w.JWKSHandler())}
-	dir := t.TempDir()
-	must(t, demo.Point(&cfg, w, urls, dir))
-	b, err := json.Marshal(cfg)
+	r := newRig(t, world.Config{Seed: seed % 1000, Accounts: 60, Subscriptions: 100, Rate: 40, Lose: demo.Lost, Unannounced: true})
+	r.cfg.Sweeps.StripeEvents.Schedule, r.cfg.Sweeps.ZuoraChanged.Schedule = "@every 2s", "@every 3s"
+	b, err := json.Marshal(r.cfg)
 	must(t, err)
-	path := filepath.Join(dir, "config.json")
+	path := filepath.Join(t.TempDir(), "config.json")
 	must(t, os.WriteFile(path, b, 0o600))
+	r.traffic()
+	stopAsking := r.askAllTheTime()
 
-	kc, err := cfg.KafkaConfig()
-	must(t, err)
-	client, err := kafka.New(kc)
-	must(t, err)
-	t.Cleanup(client.Close)
-	writer := kafka.NewWriter(client, kafka.WriterConfig{MaxBytes: 4 << 20})
-	t.Cleanup(writer.Close)
-	must(t, client.EnsureTopics(t.Context(), demo.SourceTopics(cfg.Kafka)))
-	cc, err := cfg.ClickHouseConfig()
-	must(t, err)
-	store, err := clickhouse.Open(cc)
-	must(t, err)
-	t.Cleanup(func() { _ = store.Close() })
-
-	traffic, stopTraffic := context.WithCancel(t.Context())
-	var made world.Produced
-	var trafficErr error
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		made, trafficErr = w.Run(traffic, func(m world.Message) error {
-			topic := cfg.Kafka.LoginTopic
-			if m.Topic == world.TopicStripe {
-				topic = cfg.Kafka.StripeTopic
-			}
-			return writer.Write(t.Context(), demo.Record(topic, m))
-		})
-	})
-
-	for range kills {
+	watch, caught := r.operator(), 0
+	for i := range kills {
 		p := spawn(t, path)
-		// Let it get to work, then strike at any instant.
+		// Let it get to work, then strike: at any instant, or while a sweep reads
+		// or has its findings worked.
 		deadline := time.Now().Add(30 * time.Second)
-		for p.syncs() == 0 && time.Now().Before(deadline) {
+		for time.Now().Before(deadline) && (p.syncs() == 0 || i%2 == 1 && !sweeping(t, watch)) {
 			wait(t, 20*time.Millisecond)
 		}
 		wait(t, time.Duration(rnd.IntN(1200))*time.Millisecond)
 		p.kill(t)
+		if sweeping(t, watch) {
+			caught++
+		}
+	}
+	if caught == 0 {
+		t.Error("no kill came in the middle of a sweep: nothing was proved of them")
 	}
 	p := spawn(t, path)
-	stopTraffic()
-	wg.Wait()
-	must(t, trafficErr)
-	judge := demo.Judge{Client: client, Store: store, World: w, Kafka: cfg.Kafka}
-	bound, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	must(t, judge.AwaitEmpty(bound))
-	report, err := judge.Report(t.Context())
-	must(t, err)
+	stopAsking()
+	r.stopTraffic()
+	r.await()
+	report := r.verdict(3 * time.Minute)
 	p.stop(t)
-	t.Logf("produced %+v, %d triggers, outcomes %v", made, report.Triggers, report.Outcomes)
-	if report.Unanswered+report.Lost+report.Duplicates+report.Drift != 0 {
-		t.Errorf("unanswered %d, lost %d, duplicates %d, drift %d:\n%s",
-			report.Unanswered, report.Lost, report.Duplicates, report.Drift, strings.Join(report.Findings, "\n"))
+	t.Logf("%d of %d kills came in the middle of sweeps", caught, kills)
+	if report.Sweeps.Repaired == 0 {
+		t.Error("sweeps repaired nothing")
 	}
-	checkWrites(t, w, sql)
+	r.checkWrites()
+	r.checkSummaries()
+}
+
+// askAllTheTime has one sweep after the other run, those that read the most.
+func (r *rig) askAllTheTime() (stop func()) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		asks := r.operator()
+		for i := 0; ; i++ {
+			name := []string{sweep.StripeDrift, sweep.ZuoraFull, sweep.LimioOrphans}[i%3]
+			_, err := asks.Sweep(ctx, name, sweep.Ask{Deep: name == sweep.StripeDrift})
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				r.t.Errorf("ask for %s: %v", name, err)
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		done.Wait()
+	}
+}
+
+// sweeping reports whether the ledger shows a run under way.
+func sweeping(t *testing.T, o *demo.Operator) bool {
+	t.Helper()
+	for _, name := range sweep.Names() {
+		st, err := o.Status(t.Context(), name)
+		if err != nil {
+			return false // nobody has made the topic yet
+		}
+		if st.Current != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkSummaries looks for exactly one summary of each run that has ended: one
+// row, and one content however often a crash had it written.
+func (r *rig) checkSummaries() {
+	r.t.Helper()
+	ended, summaries := map[string]bool{}, map[string]string{}
+	read := func(topic string, each func(kafka.Record) error) {
+		for p := range r.cfg.Kafka.Partitions {
+			must(r.t, r.client.ReadAll(r.t.Context(), r.cfg.Kafka.Prefix+topic, p, 0, -1, func(_ context.Context, rec kafka.Record) error { return each(rec) }))
+		}
+	}
+	read(".state", func(rec kafka.Record) error {
+		var st sweep.State
+		if !strings.HasPrefix(string(rec.Key), "sweep:state:") {
+			return nil
+		}
+		if err := json.Unmarshal(rec.Value, &st); err != nil {
+			return err
+		}
+		for _, run := range st.Last {
+			ended[run.ID] = true
+		}
+		return nil
+	})
+	read(".events", func(rec kafka.Record) error {
+		run, ok := strings.CutPrefix(string(rec.Key), "sweep:run:")
+		if before, again := summaries[run]; ok && again && before != string(rec.Value) {
+			r.t.Errorf("run %s has two summaries:\n%s\n%s", run, before, rec.Value)
+		}
+		if ok {
+			summaries[run] = string(rec.Value)
+		}
+		return nil
+	})
+	rows := r.sql.Exec(r.t, "SELECT key_id, count() FROM "+r.sql.Database+".syncs WHERE key_system = 'sweep' AND key_kind = 'run' GROUP BY key_id FORMAT TSV")
+	shown := map[string]string{}
+	for line := range strings.Lines(rows) {
+		run, count, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		shown[run] = count
+	}
+	for run := range ended {
+		if shown[run] != "1" {
+			r.t.Errorf("run %s has ended and has %q summaries", run, shown[run])
+		}
+	}
+	if len(ended) == 0 || len(shown) != len(summaries) {
+		r.t.Errorf("%d runs have ended, the topic has summaries of %d and ClickHouse of %d", len(ended), len(summaries), len(shown))
+	}
+	r.t.Logf("%d runs of sweeps have ended", len(ended))
 }
 
 // checkWrites holds every write that Limio saw from the API against the log: an
 // updated object must stand in some event's changes by its id, a created one,
 // which had none yet, by its type and natural key.
-func checkWrites(t *testing.T, w *world.World, sql embeddedtest.Server) {
+func (r *rig) checkWrites() {
+	t, w, sql := r.t, r.world, r.sql
 	t.Helper()
 	read := func(query string) map[string]bool {
 		out := map[string]bool{}
@@ -294,12 +337,4 @@ func naturalKeys(w *world.World, id string) []string {
 		}
 	}
 	return slices.DeleteFunc(keys, func(k string) bool { return k == "" })
-}
-
-// wait lets real time pass: the moment of a kill is the input of this test.
-func wait(t *testing.T, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-t.Context().Done():
-	}
 }

@@ -39,17 +39,19 @@ type Config struct {
 	Binary   string // of a ClickHouse server to use instead; "" for the engine
 	Listen   string // of health and metrics; empty picks a free port
 	NoFaults bool
+	Trouble  world.Trouble // beside the faults that come and go
 	Log      zerolog.Logger
 	Build    string
 	// Progress, when set, is told about twice a second how it goes.
 	Progress func(Progress)
-	// Drain bounds how long the demo waits for an empty road after the traffic.
-	// Default 2 min.
+	// Drain bounds how long the demo waits, after the traffic, for the last sweeps
+	// and an empty road. Default 2 min.
 	Drain time.Duration
 }
 
-// Run starts everything, makes traffic, waits until the road is empty, judges,
-// and stops everything.
+// Run starts everything, makes traffic, lets sweeps find what the traffic did not
+// tell, waits until the road is empty, judges, and stops everything. The traffic
+// ends after its time or with ctx; all that follows is done in any case.
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	d := &demo{cfg: cfg, stops: []func(){}}
 	if d.cfg.Drain == 0 {
@@ -119,7 +121,10 @@ func (d *demo) start(ctx context.Context) error {
 		_ = d.engine.Close(bound)
 	})
 	d.settle = 3 * time.Second
-	d.world = world.New(world.Config{Seed: d.cfg.Seed, Rate: d.cfg.Rate, Duration: d.cfg.Duration, NoFaults: d.cfg.NoFaults, Settle: d.settle, Window: window})
+	d.world = world.New(world.Config{
+		Seed: d.cfg.Seed, Rate: d.cfg.Rate, Duration: d.cfg.Duration, NoFaults: d.cfg.NoFaults, Trouble: d.cfg.Trouble,
+		Lose: Lost, Unannounced: true, Settle: d.settle, Window: window,
+	})
 	if d.file, err = d.configure(); err != nil {
 		return err
 	}
@@ -128,6 +133,10 @@ func (d *demo) start(ctx context.Context) error {
 
 // window is the brake's, short enough for a demo to see it released.
 const window = 10 * time.Second
+
+// Lost is the share of changes in Stripe that no webhook tells of: what sweeps
+// are for.
+const Lost = 0.02
 
 func (d *demo) folder() error {
 	if d.cfg.DataDir != "" {
@@ -177,8 +186,13 @@ func Settings() config.Config {
 	c.Reconcile.Loop.Settle, c.Reconcile.Loop.Window, c.Reconcile.Loop.MaxWrites = 3*time.Second, window, 50
 	c.Retry.MemoryTries = 2
 	c.Retry.First, c.Retry.FirstTries, c.Retry.Second, c.Retry.SecondTries = 3*time.Second, 10, 6*time.Second, 20
-	// The simulated vendors have no limits; what they ask for is respected.
-	c.Stripe.PerSecond, c.Zuora.PerSecond, c.Limio.PerSecond = 0, 0, 0
+	c.Sweeps.Jitter, c.Sweeps.Patience = 0, 30*time.Second
+	c.Sweeps.StripeEvents.Schedule, c.Sweeps.ZuoraChanged.Schedule = "@every 10s", "@every 10s"
+	// These run when the traffic is over: see Conclude.
+	c.Sweeps.StripeDrift.Schedule, c.Sweeps.ZuoraFull.Schedule, c.Sweeps.LimioOrphans.Schedule = "", "", ""
+	// More than the traffic needs. The simulated vendors have no limits of their
+	// own, but now and then they say so, and are taken at their word.
+	c.Stripe.PerSecond, c.Zuora.PerSecond, c.Limio.PerSecond = 200, 400, 400
 	c.HTTP.Listen = "127.0.0.1:0"
 	return c
 }
@@ -308,11 +322,11 @@ func (d *demo) run(ctx context.Context) (Report, error) {
 	judge := Judge{Client: d.client, Store: d.store, World: d.world, Kafka: d.file.Kafka}
 	bound, cancel := context.WithTimeout(road, d.cfg.Drain)
 	defer cancel()
-	if err := judge.AwaitEmpty(bound); err != nil {
+	if err := Conclude(bound, judge, d.operator()); err != nil {
 		if road.Err() != nil {
 			return Report{}, context.Cause(road)
 		}
-		return Report{}, fmt.Errorf("the road did not become empty within %s: %w", d.cfg.Drain, err)
+		return Report{}, fmt.Errorf("the road did not come to rest within %s: %w", d.cfg.Drain, err)
 	}
 	unwatch()
 	report, err := judge.Report(road)
@@ -320,12 +334,17 @@ func (d *demo) run(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	report.Duration = traffic.Seconds()
-	report.Produced = Produced{made.Logins, made.Stripe, made.Orders, made.Poison}
+	report.Produced = Produced{made.Logins, made.Stripe, made.Orders, made.Poison, made.Lost}
 	end()
 	if err := <-ended; err != nil {
 		return report, fmt.Errorf("stop the daemon: %w", err)
 	}
 	return report, nil
+}
+
+// operator is the demo itself, when it asks for sweeps.
+func (d *demo) operator() *Operator {
+	return &Operator{Client: d.client, Writer: d.writer, Kafka: d.file.Kafka, Now: d.world.Clock().Now}
 }
 
 // traffic runs the world and produces what it emits, in its order and in

@@ -18,6 +18,15 @@ type Produced struct {
 	Stripe int `json:"stripe"`
 	Orders int `json:"orders"`
 	Poison int `json:"poison"`
+	Lost   int `json:"lost"` // webhooks that never arrived
+}
+
+// Sweeps counts what sweeps did.
+type Sweeps struct {
+	Runs     int64 `json:"runs"`      // that ended, in whatever way
+	Listed   int64 `json:"listed"`    // records that they saw in lists
+	HandedOn int64 `json:"handed_on"` // of those: had looked at
+	Repaired int64 `json:"repaired"`  // syncs that changed Limio because a sweep asked first
 }
 
 // Report is the verdict on a run. The five numbers from Unanswered to Loops
@@ -42,6 +51,8 @@ type Report struct {
 	// systems, Loops of writes in Limio that should not have been made.
 	Drift int64 `json:"drift"`
 	Loops int64 `json:"loops"`
+
+	Sweeps Sweeps `json:"sweeps"`
 
 	Calls   map[string]int     `json:"calls"`
 	Latency clickhouse.Latency `json:"latency_ms"`
@@ -145,7 +156,7 @@ func (j Judge) Report(ctx context.Context) (Report, error) {
 	if r.Latency, err = j.Store.Latency(ctx); err != nil {
 		return r, err
 	}
-	for _, judge := range []func(context.Context, *Report) error{j.unanswered, j.verify, j.views} {
+	for _, judge := range []func(context.Context, *Report) error{j.unanswered, j.sweeps, j.verify, j.views} {
 		if err := judge(ctx, &r); err != nil {
 			return r, err
 		}
@@ -193,6 +204,36 @@ func (j Judge) unanswered(ctx context.Context, r *Report) error {
 			}
 		}
 	}
+	return nil
+}
+
+// sweeps reads from the log of events what sweeps did.
+func (j Judge) sweeps(ctx context.Context, r *Report) error {
+	summaries, repaired, planned := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for partition := range j.Kafka.Partitions {
+		err := j.Client.ReadAll(ctx, j.Kafka.Prefix+".events", partition, 0, -1, func(_ context.Context, rec kafka.Record) error {
+			e, err := event.DecodeEvent(rec.Value)
+			switch {
+			case err != nil || e.Cause != event.CauseSweep: // what is no event has no row, which verify counts
+			case e.Key.System == "sweep":
+				if id := e.Key.String(); !summaries[id] {
+					summaries[id] = true
+					r.Sweeps.Runs++
+					r.Sweeps.Listed += e.Stats["listed"]
+					r.Sweeps.HandedOn += e.Stats["handed_on"]
+				}
+			case e.Phase == event.Planned:
+				planned[e.SyncID] = true
+			case e.Outcome == event.Applied, e.Outcome == event.InSync && planned[e.SyncID]:
+				repaired[e.SyncID] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read events: %w", err)
+		}
+	}
+	r.Sweeps.Repaired = int64(len(repaired))
 	return nil
 }
 

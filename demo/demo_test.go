@@ -1,0 +1,42 @@
+package demo_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hotsync/demo"
+	"hotsync/event"
+)
+
+// A demo without an end goes on until it is interrupted, then finishes what is
+// under way and judges all the same. Sweeps have found what no webhook told of.
+func TestDemoUntilInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	report, err := demo.Run(ctx, demo.Config{
+		Seed: 3, Rate: 50, DataDir: t.TempDir(),
+		Progress: func(p demo.Progress) {
+			if p.Triggers > 600 && p.Outcomes[event.Suppressed] > 0 || p.Elapsed > time.Minute {
+				interrupt()
+			}
+		},
+	})
+	must(t, err)
+	t.Logf("produced %+v, outcomes %v, sweeps %+v", report.Produced, report.Outcomes, report.Sweeps)
+	if !report.Clean() {
+		t.Errorf("unanswered %d, lost %d, duplicates %d, drift %d, loops %d:\n%s",
+			report.Unanswered, report.Lost, report.Duplicates, report.Drift, report.Loops, strings.Join(report.Findings, "\n"))
+	}
+	for _, o := range event.Outcomes() {
+		if report.Outcomes[string(o)] == 0 && !slices.Contains([]event.Outcome{event.Deferred, event.Failed}, o) { // these need more time
+			t.Errorf("nothing was %s", o)
+		}
+	}
+	if s := report.Sweeps; s.Runs < 3 || s.Listed == 0 || s.HandedOn == 0 || s.Repaired == 0 || report.Produced.Lost == 0 {
+		t.Errorf("%d webhooks were lost, and sweeps did %+v", report.Produced.Lost, s)
+	}
+}
