@@ -2,10 +2,14 @@ package daemon
 
 import "sync"
 
-// slots bounds the syncs under way on this instance, over all partitions. Bulk
-// work has half of them at most, and a quarter is kept for the live work of each
-// billing system: syncs that wait for one vendor, because it is slow or its
-// budget is used up, hold back nobody who needs another (Invariant 7).
+// slots bounds the syncs under way on this instance, over all partitions. A
+// quarter is kept for the live work of each billing system: syncs that wait for
+// one vendor, because it is slow or its budget is used up, hold back nobody who
+// needs another (Invariant 7).
+//
+// Bulk work has half of them at most, and shrinks as live work grows: beyond its
+// first it takes one only while another quarter stays free for each billing
+// system. So live work finds a slot as if no sweep were running.
 type slots struct {
 	all, bulk, quarter int
 
@@ -39,7 +43,10 @@ func (s *slots) take(c class) bool {
 		}
 	}
 	for _, system := range keepsSlots() {
-		if live := (class{system: system}); live != c {
+		switch live := (class{system: system}); {
+		case c.bulk && bulk > 0:
+			used += s.quarter
+		case live != c:
 			used += max(0, s.quarter-s.taken[live])
 		}
 	}

@@ -43,6 +43,23 @@ func TestSlotsAreKeptForTheOtherSystem(t *testing.T) {
 	}
 }
 
+// A sweep leaves live work what it needs, and some more for what comes next.
+func TestBulkWorkShrinksAsLiveWorkGrows(t *testing.T) {
+	bulk, live := class{system: "zuora", bulk: true}, class{system: "zuora"}
+	for busy, want := range map[int]int{0: 8, 2: 6, 5: 3, 7: 1, 8: 1, 11: 1, 12: 0} {
+		s := newSlots(16)
+		for range busy {
+			s.take(live)
+		}
+		if n := fillSlots(s, bulk); n != want {
+			t.Errorf("beside %d live syncs there are %d of bulk work, want %d", busy, n, want)
+		}
+		if n := fillSlots(s, live); busy < 8 && n < 4 {
+			t.Errorf("beside them and a sweep there is room for %d more, want 4", n)
+		}
+	}
+}
+
 // Whatever is configured, every kind of work gets a slot when nothing runs.
 func TestSlotsAreNeverNone(t *testing.T) {
 	for n := 1; n <= 64; n++ {
