@@ -74,8 +74,9 @@ func TestReplay(t *testing.T) {
 	}
 	var rep api.RunReport
 	r.eventually("the replay has come to its end", func() bool {
-		if r.query("SELECT count() FROM {db}.sync_events WHERE key_system = 'replay'") != "2" {
-			return false
+		if r.query("SELECT count() FROM {db}.sync_events WHERE key_system = 'replay'") != "2" ||
+			r.query("SELECT count() FROM {db}.trigger_outcomes WHERE delivery = '"+answer.Run+"' AND type != 'summary' AND outcome NOT IN ('', 'deferred')") == "0" {
+			return false // the API knows nothing of the run until a row does
 		}
 		r.ask("/api/runs/"+answer.Run, nil, &rep)
 		return rep.Outcomes != nil && rep.Outcomes.Answered == answer.Matched-answer.PassedOver

@@ -88,7 +88,8 @@ func TestWaits(t *testing.T) {
 		want  time.Duration
 	}{
 		"Retry-After":     {httpsim.Fault{Code: "rate_limit", Header: map[string]string{"Retry-After": "3"}}, 3 * time.Second},
-		"ratelimit-reset": {httpsim.Fault{Code: "rate_limit"}, 60 * time.Second},
+		"ratelimit-reset": {httpsim.Fault{Code: "rate_limit", Header: map[string]string{"ratelimit-remaining": "0", "ratelimit-reset": "60"}}, 60 * time.Second},
+		"calls to spare":  {httpsim.Fault{Code: "rate_limit", Header: map[string]string{"ratelimit-remaining": "99", "ratelimit-reset": "60"}}, 0},
 		"date":            {httpsim.Fault{Code: "unavailable", Header: map[string]string{"Retry-After": "Tue, 10 Mar 2026 12:01:30 GMT"}}, 90 * time.Second},
 		"none":            {httpsim.Fault{Code: "temporary"}, 0},
 	} {
