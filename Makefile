@@ -61,6 +61,10 @@ test-kafka: need-java setup ## Run the Kafka, daemon and crash tests against a r
 bench: setup ## Run the loader beside a plain loop, in turns: rows/s, CPU, peak memory and their ratio
 	$(GO) run ./bench/loader $(BENCHFLAGS)
 
+.PHONY: bench-sweep
+bench-sweep: setup ## Sweep 100,000 Stripe subscriptions and 20,000 Zuora accounts: calls, drift left, peak memory, logins beside it
+	$(GO) run ./bench/sweep $(BENCHFLAGS)
+
 .PHONY: microbench
 microbench: setup ## Run the Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
