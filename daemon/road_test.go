@@ -86,6 +86,9 @@ func newRoad(t *testing.T) *road {
 	c.Reconcile.Loop.Settle, c.Reconcile.Loop.Window = 2*time.Second, 5*time.Second
 	c.Retry.MemoryBase, c.Retry.First, c.Retry.Second = 20*time.Millisecond, time.Second, 2*time.Second
 	c.Retry.FirstTries, c.Retry.SecondTries = 2, 2
+	for _, s := range []*config.Sweep{&c.Sweeps.ZuoraChanged, &c.Sweeps.ZuoraFull, &c.Sweeps.StripeEvents, &c.Sweeps.StripeDrift, &c.Sweeps.LimioOrphans} {
+		s.Schedule = "" // a test that runs at a quarter past would see one
+	}
 	c.Stripe.PerSecond, c.Zuora.PerSecond, c.Limio.PerSecond = 0, 0, 0
 	c.HTTP.Listen = "127.0.0.1:0"
 	r.cfg = c
