@@ -390,15 +390,10 @@ const perTrigger = 500
 // continued are the triggers that take a deferred job up again and answer for
 // all of its triggers: one, unless there are very many.
 func continued(job reconcile.Job, e event.Event) []event.Trigger {
-	t := job.Triggers[0]
+	t := job.Asked()
 	t.SyncID, t.Attempt, t.NotBefore, t.LastError = job.SyncID(), job.Attempt, e.Next, e.Error
 	if t.FirstFail.IsZero() {
 		t.FirstFail = e.At
-	}
-	for _, other := range job.Triggers[1:] {
-		if t.Via == "" {
-			t.Via = other.Via
-		}
 	}
 	var out []event.Trigger
 	for refs := range slices.Chunk(reconcile.Refs(job.Triggers)[1:], perTrigger) {
@@ -410,7 +405,6 @@ func continued(job reconcile.Job, e event.Event) []event.Trigger {
 		out = append(out, part)
 	}
 	if out == nil {
-		t.Also = nil
 		out = []event.Trigger{t}
 	}
 	return out

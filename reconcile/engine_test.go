@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -608,4 +609,29 @@ func TestVoidedInvoiceBesideTheNextPayment(t *testing.T) {
 	ends(t, w.handle(t, w.trigger(stripeKey, event.CauseStripe, "")), event.Applied, event.ReasonDriftRepaired)
 	w.memory = map[record.Key]Memory{}
 	ends(t, w.handle(t, w.trigger(stripeKey, event.CauseStripe, "")), event.InSync, event.ReasonEqual)
+}
+
+// What is put off asks for all that its triggers asked for: a webhook that merged
+// with the trigger of a plan still writes, and what only one of them knew is known
+// the next time.
+func TestAJobAsksForAllOfItsTriggers(t *testing.T) {
+	plan := event.Trigger{ID: "plan", Key: stripeKey, Cause: event.CauseSweep, Plan: true, Bulk: true, Also: []event.Ref{{ID: "x"}}}
+	sweep := event.Trigger{ID: "sweep", Key: stripeKey, Cause: event.CauseSweep, Bulk: true, Verify: true, Limio: "sub-1"}
+	hook := event.Trigger{ID: "hook", Key: stripeKey, Cause: event.CauseStripe, Via: "Ext__c=u1", Scope: "vip"}
+	bound := event.Trigger{ID: "bound", Key: stripeKey, Cause: event.CauseSweep, Bulk: true, Base: "p1"}
+	for name, tt := range map[string]struct {
+		triggers []event.Trigger
+		want     event.Trigger
+	}{
+		"only plans":          {[]event.Trigger{plan}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Plan: true, Bulk: true}},
+		"a plan and a sweep":  {[]event.Trigger{plan, sweep}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Bulk: true, Verify: true, Limio: "sub-1"}},
+		"a plan and the rest": {[]event.Trigger{plan, sweep, hook}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Verify: true, Limio: "sub-1", Via: "Ext__c=u1", Scope: "vip"}},
+		"a reviewed plan":     {[]event.Trigger{plan, bound}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Bulk: true, Base: "p1"}},
+		"and a webhook":       {[]event.Trigger{bound, hook}, event.Trigger{ID: "bound", Cause: event.CauseSweep, Via: "Ext__c=u1", Scope: "vip"}},
+	} {
+		tt.want.Key = stripeKey
+		if got := (Job{Key: stripeKey, Triggers: tt.triggers}).Asked(); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: asks for\n%+v, want\n%+v", name, got, tt.want)
+		}
+	}
 }

@@ -47,6 +47,19 @@ func (j Job) widest() event.Trigger {
 	return j.Triggers[0]
 }
 
+// Asked is a trigger that asks for all that the triggers of the job ask for: the
+// first of them, as wide as the widest. It answers for none of the others.
+func (j Job) Asked() event.Trigger {
+	t := j.Triggers[0]
+	t.Also, t.Plan, t.Via, t.Limio, t.Scope = nil, j.widest().Plan, j.via(), j.limio(), j.scope()
+	t.Base, _ = j.base()
+	for _, other := range j.Triggers[1:] {
+		t.Bulk = t.Bulk && other.Bulk
+		t.Verify = t.Verify || other.Verify
+	}
+	return t
+}
+
 // base is the only plan that may be written, when no trigger asks for more.
 func (j Job) base() (plan string, bound bool) {
 	for _, t := range j.Triggers {
