@@ -347,7 +347,13 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 		v.Memory.Seq = max(v.Memory.Seq, job.Memory.Seq) + 1 // it may have been remembered on the way
 		add(p.out.memory(job.Key, v.Memory))
 	}
-	add(p.out.event(v.Event))
+	others, err := takenUp(v.Event)
+	if err != nil {
+		return err
+	}
+	for _, e := range append(others, v.Event) {
+		add(p.out.event(e))
+	}
 	if failed != nil {
 		return failed
 	}

@@ -106,9 +106,9 @@ func (r *rig) checkNothingStuck() {
 			}))
 		}
 	}
-	open := strings.TrimSpace(r.sql.Exec(r.t, "SELECT key FROM "+r.sql.Database+".syncs GROUP BY key HAVING argMax(outcome, at) IN ('', 'deferred')"))
+	open := strings.TrimSpace(r.sql.Exec(r.t, "SELECT key, sync_id, outcome, attempts FROM "+r.sql.Database+".syncs WHERE outcome IN ('', 'deferred') FORMAT TSV"))
 	if open != "" {
-		r.t.Errorf("keys without a final outcome:\n%s", open)
+		r.t.Errorf("syncs without a final outcome:\n%s", open)
 	}
 	r.t.Logf("%d deferrals, %d stuck", deferred, stuck)
 }

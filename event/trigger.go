@@ -94,11 +94,12 @@ type Ref struct {
 	Source   Coordinates `json:"source"`
 	At       time.Time   `json:"at"`
 	Received time.Time   `json:"received"`
+	Sync     string      `json:"sync,omitempty"` // the sync that it was put off in
 }
 
 // Ref returns the citation of t.
 func (t Trigger) Ref() Ref {
-	return Ref{t.ID, t.Cause, t.Origin, t.Type, t.Delivery, t.Source, t.At, t.Received}
+	return Ref{t.ID, t.Cause, t.Origin, t.Type, t.Delivery, t.Source, t.At, t.Received, t.SyncID}
 }
 
 // TriggerID derives the id of the n-th trigger of the message at c. The same

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"unicode/utf8"
@@ -57,6 +58,7 @@ func Refs(triggers []event.Trigger) []event.Ref {
 	for _, t := range triggers {
 		add(t.Ref())
 		for _, r := range t.Also {
+			r.Sync = cmp.Or(r.Sync, t.SyncID)
 			add(r)
 		}
 	}

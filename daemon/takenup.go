@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"fmt"
+
+	"hotsync/event"
+)
+
+// takenUp ends the other syncs that a sync took up: work of one key that was put
+// off more than once comes back at different times, merges, and becomes one sync.
+// Each of the others ends as that one did, with the triggers that it had; what
+// was written stands in the event of the one that wrote it. A sync that is put
+// off again takes them along.
+func takenUp(by event.Event) ([]event.Event, error) {
+	if !by.Outcome.Final() {
+		return nil, nil
+	}
+	var out []event.Event
+	at := map[string]int{} // of the event of a sync
+	for _, r := range by.Triggers {
+		if r.Sync == "" || r.Sync == by.SyncID {
+			continue
+		}
+		i, known := at[r.Sync]
+		if !known {
+			i = len(out)
+			at[r.Sync] = i
+			e := event.Event{
+				SyncID: r.Sync, Phase: event.Done, At: by.At, Outcome: by.Outcome, Reason: by.Reason, Key: by.Key, Related: by.Related,
+				Cause: r.Cause, Origin: r.Origin, Mode: by.Mode, Attempt: by.Attempt, Class: by.Class, Error: by.Error,
+				Instance: by.Instance, Build: by.Build, Note: "it was taken up by sync " + by.SyncID + " and ended with it",
+			}
+			if by.Outcome == event.Applied { // nothing was left to write for this one
+				e.Outcome, e.Reason = event.InSync, event.ReasonEqual
+			}
+			if err := e.Identify(); err != nil {
+				return nil, fmt.Errorf("end sync %s: %w", r.Sync, err)
+			}
+			out = append(out, e)
+		}
+		out[i].Triggers = append(out[i].Triggers, r)
+	}
+	return out, nil
+}
