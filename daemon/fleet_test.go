@@ -235,7 +235,6 @@ func (f *fleet) shake() {
 func TestFleet(t *testing.T) {
 	f := newFleet(t, "ada", "bo", "cy")
 	f.cfg.Kafka.Partitions = 6
-	f.cfg.Sweeps.ZuoraChanged.Schedule, f.cfg.Sweeps.StripeEvents.Schedule = "", ""
 	const many = 300
 	subs, ids := f.subscriptions(many)
 	for _, s := range subs[:many/2] {

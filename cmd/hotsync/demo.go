@@ -27,9 +27,10 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run everything on this machine with simulated Zuora, Stripe and Limio",
 		Long: `demo starts an embedded Kafka broker and ClickHouse, simulated Zuora, Stripe and
-Limio tenants, the daemon, and realistic traffic. When the traffic ends, after
---duration or at the first interrupt, it waits until everything is handled,
-compares every record on both sides itself and says what it found.
+Limio tenants, the daemon, and realistic traffic, some of whose webhooks never
+arrive. When the traffic ends, after --duration or at the first interrupt, it lets
+sweeps find what nothing told of, waits until everything is handled, compares every
+record on both sides itself and says what it found.
 
 It exits with 2 when anything was left unanswered, lost, duplicated, different or
 written in a loop.`,
@@ -137,8 +138,8 @@ func printReport(w io.Writer, output string, r demo.Report) error {
 		return json.NewEncoder(w).Encode(r)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%.0f s of traffic: %d logins and %d Stripe events, %d of them poison, and %d orders\n\n",
-		r.Duration, r.Produced.Logins, r.Produced.Stripe, r.Produced.Poison, r.Produced.Orders)
+	fmt.Fprintf(&b, "%.0f s of traffic: %d logins and %d Stripe events, %d of them poison, and %d orders; %d webhooks never arrived\n\n",
+		r.Duration, r.Produced.Logins, r.Produced.Stripe, r.Produced.Poison, r.Produced.Orders, r.Produced.Lost)
 	fmt.Fprintf(&b, "%d triggers\n", r.Triggers)
 	for _, o := range event.Outcomes() {
 		fmt.Fprintf(&b, "  %-11s %8d\n", o, r.Outcomes[string(o)])
@@ -147,7 +148,8 @@ func printReport(w io.Writer, output string, r demo.Report) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Reasons)) {
 		fmt.Fprintf(&b, "  %-21s %8d\n", name, r.Reasons[name])
 	}
-	fmt.Fprintf(&b, "\nlatency p50 %.0f ms, p95 %.0f ms, p99 %.0f ms\n", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+	fmt.Fprintf(&b, "\n%d sweeps saw %d records, had %d of them looked at and repaired %d\n", r.Sweeps.Runs, r.Sweeps.Listed, r.Sweeps.HandedOn, r.Sweeps.Repaired)
+	fmt.Fprintf(&b, "latency p50 %.0f ms, p95 %.0f ms, p99 %.0f ms\n", r.Latency.P50, r.Latency.P95, r.Latency.P99)
 	fmt.Fprintf(&b, "calls: zuora %d, stripe %d, limio %d\n\n", r.Calls["zuora"], r.Calls["stripe"], r.Calls["limio"])
 	for _, n := range []struct {
 		name  string
