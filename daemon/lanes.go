@@ -109,20 +109,31 @@ func (l *lanes) next(without ...class) (*lane, time.Duration) {
 const maxAnswers = 1500
 
 // take starts a lane: what waited is now under way, the oldest first, as far as
-// one sync can answer for it.
+// one sync can answer for it. Beside a login, what a sweep wants verified stays
+// behind: that reads Limio too, and somebody waits.
 func (l *lanes) take(ln *lane) []item {
+	waiting, later := ln.waiting, []item(nil)
+	if ln.tries == 0 && slices.ContainsFunc(waiting, isLogin) {
+		waiting = slices.DeleteFunc(slices.Clone(waiting), isCheck)
+		later = slices.DeleteFunc(slices.Clone(ln.waiting), func(it item) bool { return !isCheck(it) })
+	}
 	answers, n := 0, 0
-	for n < len(ln.waiting) {
-		answers += 1 + len(ln.waiting[n].trigger.Also)
+	for n < len(waiting) {
+		answers += 1 + len(waiting[n].trigger.Also)
 		if n > 0 && answers > maxAnswers {
 			break
 		}
 		n++
 	}
-	batch := ln.waiting[:n:n]
-	ln.waiting, ln.running = ln.waiting[n:], true
-	return batch
+	ln.waiting, ln.running = append(waiting[n:len(waiting):len(waiting)], later...), true
+	ln.bulk = !slices.ContainsFunc(ln.waiting, func(it item) bool { return !it.bulk })
+	return waiting[:n:n]
 }
+
+func isLogin(it item) bool { return it.trigger.Cause == event.CauseLogin }
+
+// isCheck reports whether a sweep wants both sides read, whatever is remembered.
+func isCheck(it item) bool { return it.bulk && it.trigger.Verify }
 
 // finished ends a lane's sync whose items are done with.
 func (l *lanes) finished(ln *lane, batch []item) {

@@ -95,6 +95,39 @@ func TestLanesLiveBeforeBulk(t *testing.T) {
 	}
 }
 
+// A login takes as long as without a sweep; what the sweep wants is done after it.
+func TestLanesALoginLeavesAVerificationBehind(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	deep := work("deep", event.CauseSweep, "sub_1", true)
+	deep.trigger.Verify = true
+	l.add(deep)
+	l.add(work("listed", event.CauseSweep, "sub_1", true))
+	l.add(work("login", event.CauseLogin, "sub_1", false))
+	ln, _ := l.next()
+	batch := l.take(ln)
+	if got := ids(batch); !slices.Equal(got, []string{"listed", "login"}) {
+		t.Fatalf("the login takes %v along", got)
+	}
+	if other, _ := l.next(); other != nil {
+		t.Fatal("two syncs of one key at a time")
+	}
+	l.finished(ln, batch)
+	if ln, _ = l.next(); ln == nil || !ln.bulk {
+		t.Fatalf("what was left behind waits as %+v, want bulk work", ln)
+	}
+	batch = l.take(ln)
+	l.again(ln, batch, 0, tried{})
+	l.add(work("login2", event.CauseLogin, "sub_1", false))
+	if batch = l.take(ln); len(batch) != 2 {
+		t.Errorf("what was begun is not gone on with: %v", ids(batch))
+	}
+	l.finished(ln, batch)
+	if l.inHand != 0 || l.bulk != 0 || len(l.byKey) != 0 {
+		t.Errorf("%d in hand, %d of them bulk, %d lanes", l.inHand, l.bulk, len(l.byKey))
+	}
+}
+
 func TestLanesBackOffBlocksOnlyItsKey(t *testing.T) {
 	clock := &handClock{time.Unix(0, 0)}
 	l := newLanes(clock.now, webhookWait)
@@ -159,7 +192,9 @@ func TestLanesLoseNothing(t *testing.T) {
 			case 0, 1:
 				added++
 				cause := rapid.SampledFrom([]event.Cause{event.CauseLogin, event.CauseStripe, event.CauseSweep}).Draw(t, "cause")
-				l.add(work(time.Duration(added).String(), cause, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"), cause == event.CauseSweep))
+				it := work(time.Duration(added).String(), cause, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"), cause == event.CauseSweep)
+				it.trigger.Verify = it.bulk && rapid.Bool().Draw(t, "verify")
+				l.add(it)
 			case 2:
 				start()
 			case 3:
