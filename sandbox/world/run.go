@@ -70,6 +70,7 @@ func (r *run) traffic(ctx context.Context) error {
 	r.later(billing, r.bill)
 	r.breakAll(r.w.cfg.Trouble)
 	if !r.w.cfg.NoFaults {
+		r.later(firstFault, r.lockSubscription) // whatever chance brings, something has to wait for long
 		r.later(firstFault, r.trouble)
 	}
 	ticker := time.NewTicker(beat)
