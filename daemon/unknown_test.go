@@ -14,6 +14,7 @@ import (
 	"hotsync/event"
 	"hotsync/sandbox/httpsim"
 	"hotsync/sandbox/limio"
+	"hotsync/sandbox/stripe"
 )
 
 const postObject = "POST /api/objects/{service}/{path_type}"
@@ -95,7 +96,8 @@ func TestDeferredWorkKeepsItsTime(t *testing.T) {
 	// Stripe says no to whoever asks for this subscription.
 	heal := r.stripe.Inject(httpsim.Fault{Path: s.ID, Code: "lock_timeout"})
 	defer heal()
-	r.must(r.stripe.RenewNow(s.ID, true))
+	// One webhook: on a slow machine a burst may become two syncs.
+	r.must(r.stripe.SetMetadata(s.ID, map[string]string{"note": "x"}, stripe.ByStripe()))
 	delivered := r.webhooks()
 	key := "stripe:subscription:" + s.ID
 
@@ -143,7 +145,7 @@ func TestDeferredWorkKeepsItsTime(t *testing.T) {
 	if letter.Trigger.Key.String() != key || cmp.Or(letter.Trigger.Delivery, letter.Trigger.ID) == "" || letter.First.IsZero() || !letter.Last.After(letter.First) || letter.Class != "locked" {
 		t.Errorf("the dead letter %+v, its trigger %+v", letter, letter.Trigger)
 	}
-	// All of the burst's triggers have ended with it.
+	// What was delivered has ended with it.
 	if got := r.outcomes(delivered); got["failed/exhausted"] == 0 {
 		t.Errorf("outcomes %v", got)
 	}
