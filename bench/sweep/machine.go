@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,8 +80,8 @@ func (m *machine) onStop(f func() error) { m.stops = append(m.stops, f) }
 // stop ends everything, newest first.
 func (m *machine) stop() error {
 	var errs []error
-	for i := len(m.stops) - 1; i >= 0; i-- {
-		errs = append(errs, m.stops[i]())
+	for _, stop := range slices.Backward(m.stops) {
+		errs = append(errs, stop())
 	}
 	m.stops = nil
 	return errors.Join(errs...)
@@ -264,7 +265,7 @@ func (m *machine) until(ctx context.Context, what string, patience time.Duration
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-m.daemon.ended:
-			return fmt.Errorf("wait until %s: the daemon ended: %v\n%s", what, m.daemon.err, m.daemon.said())
+			return fmt.Errorf("wait until %s: the daemon ended: %w\n%s", what, m.daemon.err, m.daemon.said())
 		case <-limit.C:
 			return fmt.Errorf("wait until %s: not within %s; the daemon says:\n%s", what, patience, m.daemon.said())
 		}
