@@ -179,7 +179,7 @@ func TestKillNine(t *testing.T) {
 	stopAsking()
 	r.stopTraffic()
 	r.await()
-	report := r.verdict(3 * time.Minute)
+	report := r.verdict()
 	p.stop(t)
 	t.Logf("%d of %d kills came in the middle of sweeps", caught, kills)
 	if report.Sweeps.Repaired == 0 {
