@@ -130,10 +130,10 @@ func (l *lanes) take(ln *lane) []item {
 	return waiting[:n:n]
 }
 
-func isLogin(it item) bool { return it.trigger.Cause == event.CauseLogin }
+func isLogin(it item) bool { return it.trigger.AskedBy(event.CauseLogin) }
 
 // isCheck reports whether a sweep wants both sides read, whatever is remembered.
-func isCheck(it item) bool { return it.bulk && it.trigger.Verify }
+func isCheck(it item) bool { return it.bulk && it.trigger.Verify && !isLogin(it) }
 
 // finished ends a lane's sync whose items are done with.
 func (l *lanes) finished(ln *lane, batch []item) {

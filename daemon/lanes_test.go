@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hotsync/connectors/kafka"
+	"hotsync/daemon/budget"
 	"hotsync/daemon/config"
 	"hotsync/event"
 	"hotsync/reconcile"
@@ -125,6 +126,25 @@ func TestLanesALoginLeavesAVerificationBehind(t *testing.T) {
 	l.finished(ln, batch)
 	if l.inHand != 0 || l.bulk != 0 || len(l.byKey) != 0 {
 		t.Errorf("%d in hand, %d of them bulk, %d lanes", l.inHand, l.bulk, len(l.byKey))
+	}
+}
+
+// A login that a sweep's retry answers for is somebody who waits.
+func TestAMergedLoginIsUrgent(t *testing.T) {
+	put := work("put off", event.CauseSweep, "sub_1", false)
+	put.trigger.Verify = true
+	put.trigger.Also = []event.Ref{{ID: "login", Cause: event.CauseLogin}}
+	if lane := laneOf([]item{put}); lane != budget.Login {
+		t.Errorf("its calls go in lane %v, want that of logins", lane)
+	}
+	deep := work("deep", event.CauseSweep, "sub_1", true)
+	deep.trigger.Verify = true
+	l := newLanes((&handClock{time.Unix(0, 0)}).now, webhookWait)
+	l.add(deep)
+	l.add(put)
+	ln, _ := l.next()
+	if got := ids(l.take(ln)); !slices.Equal(got, []string{"put off"}) {
+		t.Errorf("took %v, want the login without the verification", got)
 	}
 }
 

@@ -269,10 +269,10 @@ func laneOf(batch []item) budget.Lane {
 	lane := budget.Sweep
 	for _, it := range batch {
 		switch {
-		case it.trigger.Cause == event.CauseLogin:
+		case it.trigger.AskedBy(event.CauseLogin):
 			lane = budget.Login
 		case it.bulk:
-		case it.trigger.Cause == event.CauseStripe, it.trigger.Cause == event.CauseCallout:
+		case it.trigger.AskedBy(event.CauseStripe, event.CauseCallout):
 			lane = min(lane, budget.Webhook)
 		default:
 			lane = min(lane, budget.API)

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -100,6 +101,11 @@ type Ref struct {
 // Ref returns the citation of t.
 func (t Trigger) Ref() Ref {
 	return Ref{t.ID, t.Cause, t.Origin, t.Type, t.Delivery, t.Source, t.At, t.Received, t.SyncID}
+}
+
+// AskedBy reports whether t, or a trigger that it answers for, has one of causes.
+func (t Trigger) AskedBy(causes ...Cause) bool {
+	return slices.Contains(causes, t.Cause) || slices.ContainsFunc(t.Also, func(r Ref) bool { return slices.Contains(causes, r.Cause) })
 }
 
 // TriggerID derives the id of the n-th trigger of the message at c. The same

@@ -143,7 +143,7 @@ func (s *sync) run(ctx context.Context) error {
 	if !ok {
 		return skip(event.ReasonDisabled, "no reconciler is configured for "+kind)
 	}
-	if stop := s.cfg.Guard.byTriggers(s.job.Triggers, s.memory, s.start); stop != nil {
+	if stop := s.cfg.Guard.byTriggers(Refs(s.job.Triggers), s.memory, s.start); stop != nil {
 		s.suppress(stop)
 		return nil
 	}
@@ -211,9 +211,9 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 // one it was last seen to hold: somebody asks for it, or Limio itself has had a
 // hand in it since.
 func (s *sync) mustLook() bool {
-	return s.cfg.VerifyFull || s.job.insists() || slices.ContainsFunc(s.job.Triggers, func(t event.Trigger) bool {
-		return t.Verify || slices.Contains(s.cfg.Guard.Origins, t.Origin)
-	})
+	return s.cfg.VerifyFull || s.job.insists() ||
+		slices.ContainsFunc(s.job.Triggers, func(t event.Trigger) bool { return t.Verify }) ||
+		slices.ContainsFunc(Refs(s.job.Triggers), func(r event.Ref) bool { return slices.Contains(s.cfg.Guard.Origins, r.Origin) })
 }
 
 func (s *sync) request() Request {
@@ -281,7 +281,7 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 	}
 	// What was read while a change was settling is old, however long the calls
 	// after it had to wait for their turn.
-	stop := s.cfg.Guard.byOrders(orders, s.job.Triggers, s.start)
+	stop := s.cfg.Guard.byOrders(orders, Refs(s.job.Triggers), s.start)
 	if stop == nil && !s.job.insists() {
 		stop = s.cfg.Guard.brake(s.memory, s.want.Fingerprint, s.cfg.Now())
 	}
@@ -460,17 +460,18 @@ func (s *sync) skipped(n *Nothing) {
 
 func (s *sync) forward(to []Request) {
 	for _, r := range to {
-		t := s.job.widest()
+		t, lead := s.job.Asked(), s.job.lead()
 		t.ID = event.Digest("forward", s.job.SyncID(), r.Key.String())
-		t.Key, t.Via, t.Limio, t.Scope = r.Key, r.Via, r.Limio, s.job.scope()
-		t.SyncID, t.Attempt, t.NotBefore, t.FirstFail, t.LastError, t.Also = "", 0, time.Time{}, time.Time{}, "", nil
+		t.Key, t.Via, t.Limio = r.Key, r.Via, r.Limio
+		t.Cause, t.Type, t.Delivery, t.Source, t.At, t.Received = lead.Cause, lead.Type, lead.Delivery, lead.Source, lead.At, lead.Received
+		t.SyncID, t.Attempt, t.NotBefore, t.FirstFail, t.LastError = "", 0, time.Time{}, time.Time{}, ""
 		t.Origin = s.job.origin()
 		s.verdict.Now = append(s.verdict.Now, t)
 	}
 }
 
 func (s *sync) observes() bool {
-	if s.cfg.ObserveAll || s.job.widest().Plan {
+	if s.cfg.ObserveAll || s.job.plansOnly() {
 		return true
 	}
 	return slices.ContainsFunc(s.cfg.Observe, func(pattern string) bool {

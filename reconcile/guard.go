@@ -33,12 +33,12 @@ type suppression struct {
 
 // byTriggers suppresses a sync while a change that Limio itself started is
 // settling. A person who asks (API, replay) is not suppressed.
-func (g GuardConfig) byTriggers(triggers []event.Trigger, m Memory, now time.Time) *suppression {
+func (g GuardConfig) byTriggers(triggers []event.Ref, m Memory, now time.Time) *suppression {
+	if insist(triggers) {
+		return nil
+	}
 	until, origin := m.SettleUntil, m.SettleOrigin
 	for _, t := range triggers {
-		if t.Cause == event.CauseAPI || t.Cause == event.CauseReplay {
-			return nil
-		}
 		if end := g.settled(t.At); slices.Contains(g.Origins, t.Origin) && end.After(until) {
 			until, origin = end, t.Origin
 		}
@@ -48,14 +48,12 @@ func (g GuardConfig) byTriggers(triggers []event.Trigger, m Memory, now time.Tim
 
 // byOrders suppresses a plan while one of the orders behind it, made by an
 // origin that Limio orchestrates, is settling.
-func (g GuardConfig) byOrders(orders []record.Order, triggers []event.Trigger, now time.Time) *suppression {
+func (g GuardConfig) byOrders(orders []record.Order, triggers []event.Ref, now time.Time) *suppression {
+	if insist(triggers) {
+		return nil
+	}
 	var until time.Time
 	var origin event.Origin
-	for _, t := range triggers {
-		if t.Cause == event.CauseAPI || t.Cause == event.CauseReplay {
-			return nil
-		}
-	}
 	for _, o := range orders {
 		if end := g.settled(o.Created); slices.Contains(g.Origins, event.Origin(o.Source)) && end.After(until) {
 			until, origin = end, event.Origin(o.Source)

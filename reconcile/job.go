@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,22 +37,17 @@ func (j Job) SyncID() string {
 	return event.Digest("sync", first.ID, j.Key.String())
 }
 
-// widest is the first of the triggers that may write, else the first: one that
-// only plans never holds back another.
-func (j Job) widest() event.Trigger {
-	for _, t := range j.Triggers {
-		if !t.Plan {
-			return t
-		}
-	}
-	return j.Triggers[0]
+// plansOnly reports whether no trigger may write: one that only plans never holds
+// back another.
+func (j Job) plansOnly() bool {
+	return !slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool { return !t.Plan })
 }
 
 // Asked is a trigger that asks for all that the triggers of the job ask for: the
-// first of them, as wide as the widest. It answers for none of the others.
+// first of them, as wide as all together. It answers for none of the others.
 func (j Job) Asked() event.Trigger {
 	t := j.Triggers[0]
-	t.Also, t.Plan, t.Via, t.Limio, t.Scope = nil, j.widest().Plan, j.via(), j.limio(), j.scope()
+	t.Also, t.Plan, t.Via, t.Limio, t.Scope = nil, j.plansOnly(), j.via(), j.limio(), j.scope()
 	t.Base, _ = j.base()
 	for _, other := range j.Triggers[1:] {
 		t.Bulk = t.Bulk && other.Bulk
@@ -105,22 +101,43 @@ func (j Job) via() string {
 }
 
 // sweepsOnly reports whether nobody but sweeps asked.
-func (j Job) sweepsOnly() bool {
-	return !slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool { return t.Cause != event.CauseSweep })
-}
+func (j Job) sweepsOnly() bool { return j.lead().Cause == event.CauseSweep }
 
 // insists reports whether a person asked, which overrides shortcuts and brakes.
-func (j Job) insists() bool {
-	return slices.ContainsFunc(j.Triggers, func(t event.Trigger) bool {
-		return t.Cause == event.CauseAPI || t.Cause == event.CauseReplay
+func (j Job) insists() bool { return insist(Refs(j.Triggers)) }
+
+func insist(refs []event.Ref) bool {
+	return slices.ContainsFunc(refs, func(r event.Ref) bool {
+		return r.Cause == event.CauseAPI || r.Cause == event.CauseReplay
 	})
+}
+
+// lead is what asked for the most: a person's wish before an event of the
+// vendors, and that before a sweep. What was merged into a trigger when it was put
+// off counts as the trigger itself does: a login that a sweep's retry answers for
+// is a login still.
+func (j Job) lead() event.Ref {
+	return slices.MinFunc(Refs(j.Triggers), func(a, b event.Ref) int { return cmp.Compare(rights(a.Cause), rights(b.Cause)) })
+}
+
+// rights orders the causes by what may be done because of them, most first.
+func rights(c event.Cause) int {
+	switch c {
+	case event.CauseAPI, event.CauseReplay:
+		return 0
+	case event.CauseLogin:
+		return 1
+	case event.CauseSweep:
+		return 3
+	}
+	return 2
 }
 
 // origin is the first known origin among the triggers.
 func (j Job) origin() event.Origin {
-	for _, t := range j.Triggers {
-		if t.Origin != "" {
-			return t.Origin
+	for _, r := range Refs(j.Triggers) {
+		if r.Origin != "" {
+			return r.Origin
 		}
 	}
 	return ""

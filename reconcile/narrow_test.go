@@ -157,3 +157,44 @@ func TestSweepImportsNobody(t *testing.T) {
 	w.cfg.SweepImports = true
 	ends(t, w.handle(t, w.trigger(k, event.CauseSweep, "")), event.Applied, event.ReasonCreated)
 }
+
+// A trigger that was put off answers for others: what they may is not lost when
+// the one that speaks for them may less.
+func TestWhatWasMergedKeepsItsRights(t *testing.T) {
+	also := func(c event.Cause, o event.Origin) func(event.Trigger) event.Trigger {
+		return func(tr event.Trigger) event.Trigger {
+			tr.SyncID, tr.Attempt = "s1", 1
+			tr.Also = []event.Ref{{ID: "merged", Cause: c, Origin: o, At: tr.At}}
+			return tr
+		}
+	}
+	account := record.ZuoraAccount("2c92aa")
+	t.Run("a login imports", func(t *testing.T) {
+		w := newWorld()
+		ends(t, w.handle(t, also(event.CauseLogin, "")(w.trigger(account, event.CauseSweep, ""))), event.Applied, event.ReasonCreated)
+	})
+	t.Run("a login that led elsewhere imports there", func(t *testing.T) {
+		w := newWorld()
+		lookup := w.trigger(record.ZuoraLookup("Ext__c", "u1"), event.CauseSweep, "")
+		login := w.trigger(lookup.Key, event.CauseLogin, "")
+		for name, triggers := range map[string][]event.Trigger{
+			"merged": {also(event.CauseLogin, "")(lookup)}, "beside it": {lookup, login},
+		} {
+			v := w.handle(t, triggers...)
+			if len(v.Now) != 1 || v.Now[0].Cause != event.CauseLogin {
+				t.Errorf("%s: led to %+v", name, v.Now)
+			}
+		}
+	})
+	t.Run("a change of the shop is left to settle", func(t *testing.T) {
+		w := newWorld()
+		ends(t, w.handle(t, also(event.CauseStripe, event.OriginShop)(w.trigger(stripeKey, event.CauseSweep, ""))), event.Suppressed, event.ReasonOrigin)
+	})
+	t.Run("a person is not held back", func(t *testing.T) {
+		w := newWorld()
+		v := w.handle(t, also(event.CauseAPI, "")(w.trigger(stripeKey, event.CauseStripe, event.OriginShop)))
+		if v.Event.Outcome == event.Suppressed {
+			t.Errorf("%s/%s: %s", v.Event.Outcome, v.Event.Reason, v.Event.Note)
+		}
+	})
+}
