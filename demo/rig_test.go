@@ -142,8 +142,22 @@ func (r *rig) verdict() demo.Report {
 	if !report.Clean() {
 		r.t.Errorf("unanswered %d, lost %d, duplicates %d, drift %d, loops %d:\n%s",
 			report.Unanswered, report.Lost, report.Duplicates, report.Drift, report.Loops, strings.Join(report.Findings, "\n"))
+		r.histories()
 	}
 	return report
+}
+
+// histories shows what was done about every record that is not as it should be.
+func (r *rig) histories() {
+	seen := map[string]bool{}
+	for _, d := range r.world.Drift() {
+		if seen[d.ID] || len(seen) == 3 {
+			continue
+		}
+		seen[d.ID] = true
+		r.t.Logf("%s %s:\n%s", d.System, d.ID, r.sql.Exec(r.t, "SELECT at, phase, outcome, reason, cause, origin, attempt, note, length(changes.op) AS changes, error_class, error, sync_id FROM "+
+			r.sql.Database+".sync_events WHERE position(key, '"+d.ID+"') > 0 OR arrayExists(k -> position(k, '"+d.ID+"') > 0, related) ORDER BY at, phase FORMAT TSVWithNames"))
+	}
 }
 
 func must(t *testing.T, err error) {
