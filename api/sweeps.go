@@ -59,14 +59,14 @@ type Run struct {
 	Total     int64            `json:"total,omitempty" doc:"records there are; absent: nobody knows"`
 	Estimated bool             `json:"estimated,omitempty" doc:"total is what the last complete run listed"`
 	Equal     int64            `json:"equal"`
-	Drifted   int64            `json:"drifted" doc:"records handed on to be looked at"`
-	Why       map[string]int64 `json:"why,omitempty" doc:"drifted, by reason"`
+	HandedOn  int64            `json:"handed_on" doc:"records whose lists did not show that they are equal: both sides are compared"`
+	Why       map[string]int64 `json:"why,omitempty" doc:"handed on, by reason"`
 	Pages     int64            `json:"pages"`
 	Calls     map[string]int64 `json:"calls,omitempty" doc:"list calls by service"`
 	PerSecond float64          `json:"per_second,omitempty" doc:"records listed per second"`
 	ETA       time.Time        `json:"eta,omitzero" doc:"when everything will have been listed"`
 
-	// Outcomes are what became of the drifted ones, nil while ClickHouse does
+	// Outcomes are what became of those handed on, nil while ClickHouse does
 	// not say and for ended runs in a list.
 	Outcomes *Outcomes `json:"outcomes,omitempty"`
 
@@ -82,6 +82,7 @@ func RunEnded(state string) bool { return state == "done" || state == "failed" |
 type Outcomes struct {
 	Answered int64            `json:"answered" doc:"triggers with an outcome"`
 	Final    int64            `json:"final" doc:"of these, not put off"`
+	Drifted  int64            `json:"drifted" doc:"found different: applied or observed"`
 	Repaired int64            `json:"repaired" doc:"applied"`
 	Failed   int64            `json:"failed"`
 	ByName   map[string]int64 `json:"by_outcome,omitempty"`

@@ -110,7 +110,7 @@ func TestSweepsAreShown(t *testing.T) {
 		t.Fatalf("%v, %v", one, err)
 	}
 	c := one[0].Current
-	if c.Done != 100 || c.Total != 500 || !c.Estimated || c.Drifted != 3 || c.PerSecond != 10 || !c.ETA.Equal(noon.Add(40*time.Second)) || c.Outcomes == nil || c.Outcomes.Repaired != 1 {
+	if c.Done != 100 || c.Total != 500 || !c.Estimated || c.HandedOn != 3 || c.PerSecond != 10 || !c.ETA.Equal(noon.Add(40*time.Second)) || c.Outcomes == nil || c.Outcomes.Repaired != 1 {
 		t.Errorf("%+v", c)
 	}
 	if l := one[0].Last; len(l) != 1 || l[0].State != "done" || l[0].Total != 100 || one[0].Missed != 2 || one[0].Overlaps != 1 {

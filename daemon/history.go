@@ -121,6 +121,7 @@ func (h chHistory) Outcomes(ctx context.Context, run string) (api.Outcomes, erro
 		}
 	}
 	out.Repaired, out.Failed = counts[event.Applied], counts[event.Failed]
+	out.Drifted = out.Repaired + counts[event.Observed]
 	return out, nil
 }
 

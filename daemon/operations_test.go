@@ -176,10 +176,10 @@ func TestSweepIsAskedFor(t *testing.T) {
 	var rep api.RunReport
 	r.eventually("the run has ended", func() bool {
 		r.ask("/api/runs/"+answer.Run, nil, &rep)
-		return rep.Run != nil && rep.Run.State == "done" && rep.Outcomes != nil && rep.Outcomes.Answered == rep.Run.Drifted
+		return rep.Run != nil && rep.Run.State == "done" && rep.Outcomes != nil && rep.Outcomes.Answered == rep.Run.HandedOn
 	})
-	if rep.Run.Drifted != 1 || rep.Run.Done == 0 {
-		t.Errorf("run %+v", rep.Run)
+	if rep.Run.HandedOn != 1 || rep.Run.Done == 0 || rep.Outcomes.Drifted != 1 || rep.Outcomes.Repaired != 0 {
+		t.Errorf("run %+v", rep)
 	}
 	var plan api.PlannedPage
 	r.ask("/api/runs/"+answer.Run+"/records", nil, &plan)

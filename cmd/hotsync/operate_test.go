@@ -162,18 +162,18 @@ func run(t *testing.T, args ...string) answer {
 	return answer{code, stdout.String(), stderr.String()}
 }
 
-// ends are the reports of a run that lists 100 records, of which 3 drifted.
+// ends are the reports of a run that lists 100 records, of which 3 are looked at.
 func ends(state string, change ...func(*api.Run)) []api.RunReport {
-	r := api.Run{ID: "zuora-full/1", Mode: "repair", State: "running", Stage: "accounts", Done: 40, Total: 100, Drifted: 1, PerSecond: 20}
+	r := api.Run{ID: "zuora-full/1", Mode: "repair", State: "running", Stage: "accounts", Done: 40, Total: 100, HandedOn: 1, PerSecond: 20}
 	half := r
-	r.State, r.Done, r.Equal, r.Drifted = "settling", 100, 97, 3
+	r.State, r.Done, r.Equal, r.HandedOn = "settling", 100, 97, 3
 	settling := r
 	r.State, r.Stage = state, ""
 	for _, c := range change {
 		c(&r)
 	}
 	none := &api.Outcomes{Answered: 1}
-	all := &api.Outcomes{Answered: 3, Final: 3, Repaired: 2, Failed: 1, ByName: map[string]int64{"applied": 2, "failed": 1}}
+	all := &api.Outcomes{Answered: 3, Final: 3, Drifted: 2, Repaired: 2, Failed: 1, ByName: map[string]int64{"applied": 2, "failed": 1}}
 	rep := func(r api.Run, o *api.Outcomes) api.RunReport { return api.RunReport{ID: r.ID, Run: &r, Outcomes: o} }
 	return []api.RunReport{rep(half, nil), rep(settling, none), rep(r, none), rep(r, all)}
 }
@@ -181,10 +181,10 @@ func ends(state string, change ...func(*api.Run)) []api.RunReport {
 func TestSweepWaitsForItsRun(t *testing.T) {
 	d := (&desk{answer: api.SweepAnswer{Request: "q", Seen: true, Run: "zuora-full/1"}, reports: ends("done"), away: 1}).serve(t)
 	got := run(t, "sweep", "zuora-full", "--deep")
-	if got.code != exitFine || !strings.Contains(got.stdout, "zuora-full/1: done in 0s: 100 listed, 97 equal, 3 drifted\napplied 2, failed 1\n") {
+	if got.code != exitFine || !strings.Contains(got.stdout, "zuora-full/1: done in 0s: 100 listed, 97 equal, 3 looked at\napplied 2, failed 1\n") {
 		t.Errorf("got %+v", got)
 	}
-	if !strings.Contains(got.stderr, "zuora-full: running accounts, 40/100 listed, 1 drifted, 20/s\n") {
+	if !strings.Contains(got.stderr, "zuora-full: running accounts, 40/100 listed, 1 to look at, 20/s\n") {
 		t.Errorf("no progress: %s", got.stderr)
 	}
 	if diff := cmp.Diff([]any{"zuora-full", api.SweepAsk{Action: "run", Mode: "repair", Deep: true}}, d.all()); diff != "" {
@@ -271,11 +271,11 @@ func TestSweepList(t *testing.T) {
 	at := time.Date(2027, 1, 5, 2, 0, 0, 0, time.UTC)
 	(&desk{sweep: api.Sweep{
 		Name: "zuora-full", State: "paused", HeldBy: "ann", Schedule: "CRON_TZ=UTC 0 2 * * *", Missed: 2, Overlaps: 1,
-		Current: &api.Run{ID: "zuora-full/1", State: "running", Started: at, Done: 40, Total: 100, Drifted: 1},
+		Current: &api.Run{ID: "zuora-full/1", State: "running", Started: at, Done: 40, Total: 100, HandedOn: 1},
 	}}).serve(t)
 	got := run(t, "sweep", "ls")
-	want := `SWEEP       STATE          SCHEDULE               NEXT  LAST                 RESULT   LISTED  DRIFTED  MISSED  OVERLAPS
-zuora-full  paused by ann  CRON_TZ=UTC 0 2 * * *  -     2027-01-05 02:00:00  running  40/100  1        2       1
+	want := `SWEEP       STATE          SCHEDULE               NEXT  LAST                 RESULT   LISTED  HANDED_ON  MISSED  OVERLAPS
+zuora-full  paused by ann  CRON_TZ=UTC 0 2 * * *  -     2027-01-05 02:00:00  running  40/100  1          2       1
 `
 	if got.code != exitFine || got.stdout != want {
 		t.Errorf("got %+v, want\n%s", got, want)

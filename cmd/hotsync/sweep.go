@@ -89,7 +89,7 @@ func sweepListCommand() *cobra.Command {
 		for _, s := range list.Sweeps {
 			rows = append(rows, sweepRow(s))
 		}
-		return table(cmd.OutOrStdout(), "SWEEP STATE SCHEDULE NEXT LAST RESULT LISTED DRIFTED MISSED OVERLAPS", rows)
+		return table(cmd.OutOrStdout(), "SWEEP STATE SCHEDULE NEXT LAST RESULT LISTED HANDED_ON MISSED OVERLAPS", rows)
 	}
 	return cmd
 }
@@ -105,12 +105,12 @@ func sweepRow(s api.Sweep) []string {
 	if s.State == "paused" && s.HeldBy != "" {
 		state += " by " + s.HeldBy
 	}
-	listed, drifted := "", ""
+	listed, handedOn := "", ""
 	if run.ID != "" {
-		listed, drifted = amount(run.Done, run.Total), strconv.FormatInt(run.Drifted, 10)
+		listed, handedOn = amount(run.Done, run.Total), strconv.FormatInt(run.HandedOn, 10)
 	}
 	return []string{
-		s.Name, state, s.Schedule, clock(s.Next), clock(run.Started), run.State, listed, drifted,
+		s.Name, state, s.Schedule, clock(s.Next), clock(run.Started), run.State, listed, handedOn,
 		strconv.FormatInt(s.Missed, 10), strconv.FormatInt(s.Overlaps, 10),
 	}
 }

@@ -72,7 +72,7 @@ func (v *sweepVerb) watch(ctx context.Context, run string) (api.RunReport, error
 // known reports whether ClickHouse has the outcome of every record that a run
 // handed on. Of a run that was cut short nobody knows how many will be worked.
 func known(rep api.RunReport) bool {
-	return rep.Run.State != "done" || rep.Run.Drifted == 0 || (rep.Outcomes != nil && rep.Outcomes.Answered >= rep.Run.Drifted)
+	return rep.Run.State != "done" || rep.Run.HandedOn == 0 || (rep.Outcomes != nil && rep.Outcomes.Answered >= rep.Run.HandedOn)
 }
 
 // progress shows how far a run has come: bars on a terminal, else a line from
@@ -108,21 +108,29 @@ func (p *progress) report(rep api.RunReport) {
 	r := rep.Run
 	if p.list == nil {
 		p.list = p.bars.AddBar(0,
-			mpb.PrependDecorators(decor.Name(p.name+" "), decor.CountersNoUnit("%d / %d")),
+			mpb.PrependDecorators(decor.Name(p.name+" "), decor.Any(func(decor.Statistics) string { return p.listed() })),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.line() })))
 	}
-	p.list.SetTotal(max(r.Total, r.Done, 1), false)
+	p.list.SetTotal(r.Total, false) // 0 when nobody knows: an empty bar
 	p.list.SetCurrent(r.Done)
-	if r.State != "settling" || r.Drifted == 0 {
+	if r.State == "running" || r.HandedOn == 0 {
 		return
 	}
 	if p.work == nil {
 		p.work = p.bars.AddBar(0, mpb.PrependDecorators(decor.Name(strings.Repeat(" ", len(p.name))+" worked "), decor.CountersNoUnit("%d / %d")))
 	}
-	p.work.SetTotal(r.Drifted, false)
+	p.work.SetTotal(r.HandedOn, false)
 	if o := rep.Outcomes; o != nil {
-		p.work.SetCurrent(min(o.Answered, r.Drifted))
+		p.work.SetCurrent(min(o.Answered, r.HandedOn))
 	}
+}
+
+// listed is how many records a run has listed, of how many.
+func (p *progress) listed() string {
+	if r := p.last.Run; r != nil {
+		return amount(r.Done, r.Total) + " listed "
+	}
+	return ""
 }
 
 // line is how a run stands, in a few words.
@@ -139,11 +147,11 @@ func (p *progress) line() string {
 		parts[0] += " " + r.Stage
 	}
 	if p.bars == nil {
-		parts = append(parts, amount(r.Done, r.Total)+" listed")
+		parts = append(parts, strings.TrimSpace(p.listed()))
 	}
-	parts = append(parts, fmt.Sprintf("%d drifted", r.Drifted))
+	parts = append(parts, fmt.Sprintf("%d to look at", r.HandedOn))
 	if o := p.last.Outcomes; o != nil {
-		parts = append(parts, fmt.Sprintf("%d repaired", o.Repaired))
+		parts = append(parts, fmt.Sprintf("%d drifted, %d repaired", o.Drifted, o.Repaired))
 		if o.Failed > 0 {
 			parts = append(parts, fmt.Sprintf("%d failed", o.Failed))
 		}
@@ -185,7 +193,7 @@ type sweepResult struct {
 	State    string           `json:"state"`
 	Listed   int64            `json:"listed"`
 	Equal    int64            `json:"equal"`
-	Drifted  int64            `json:"drifted"`
+	HandedOn int64            `json:"handed_on"`
 	Calls    map[string]int64 `json:"calls,omitempty"`
 	Outcomes *api.Outcomes    `json:"outcomes"` // null: ClickHouse does not say
 	Missing  string           `json:"missing,omitempty"`
@@ -198,7 +206,7 @@ type sweepResult struct {
 func resultOf(name string, rep api.RunReport) sweepResult {
 	r := rep.Run
 	return sweepResult{
-		Run: rep.ID, Sweep: name, Mode: r.Mode, State: r.State, Listed: r.Done, Equal: r.Equal, Drifted: r.Drifted, Calls: r.Calls,
+		Run: rep.ID, Sweep: name, Mode: r.Mode, State: r.State, Listed: r.Done, Equal: r.Equal, HandedOn: r.HandedOn, Calls: r.Calls,
 		Outcomes: rep.Outcomes, Missing: rep.Missing, Seconds: r.Ended.Sub(r.Started).Seconds(), Note: r.Note, Error: r.Error,
 	}
 }
@@ -232,10 +240,10 @@ func (v *sweepVerb) print(res sweepResult) error {
 	if more := len(res.Records) - tableRecords; more > 0 {
 		fmt.Fprintf(w, "… and %s more; -o json prints all of them\n\n", plural(more, "record"))
 	}
-	fmt.Fprintf(w, "%s: %s in %s: %d listed, %d equal, %d drifted\n", res.Run, res.State,
-		(time.Duration(res.Seconds * float64(time.Second))).Round(time.Millisecond), res.Listed, res.Equal, res.Drifted)
+	fmt.Fprintf(w, "%s: %s in %s: %d listed, %d equal, %d looked at\n", res.Run, res.State,
+		(time.Duration(res.Seconds * float64(time.Second))).Round(time.Millisecond), res.Listed, res.Equal, res.HandedOn)
 	switch {
-	case res.Outcomes == nil && res.Drifted > 0:
+	case res.Outcomes == nil && res.HandedOn > 0:
 		fmt.Fprintf(w, "what became of them is not known: %s\n", plain(res.Missing))
 	case res.Outcomes != nil && len(res.Outcomes.ByName) > 0:
 		fmt.Fprintln(w, counts(res.Outcomes.ByName))
