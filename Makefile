@@ -55,7 +55,7 @@ test: setup ## Run vet and all tests with the race detector; fetches what they n
 
 .PHONY: test-kafka
 test-kafka: need-java setup ## Run the Kafka, daemon and crash tests against a real Apache Kafka, fetched with Maven
-	$(REAL_KAFKA) -- $(GOTEST) $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(KAFKA_PKGS)
+	$(REAL_KAFKA) -- $(GOTEST) $(RACE) -short -count=1 -timeout 15m $(TESTFLAGS) $(KAFKA_PKGS)
 
 .PHONY: bench
 bench: setup ## Run the loader beside a plain loop, in turns: rows/s, CPU, peak memory and their ratio

@@ -148,6 +148,7 @@ func TestUpstreamFaults(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait for vendors that are left alone
 			r := newRoad(t)
 			r.cfg.Retry.First, r.cfg.Retry.Second = 200*time.Millisecond, 300*time.Millisecond
 			a := r.zuoraAccount("user-1", 2)

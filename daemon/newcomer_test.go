@@ -48,6 +48,7 @@ func TestOrderIsSentOnce(t *testing.T) {
 		"the request is":    {Route: orderRoute, Drop: true, Times: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRoad(t)
 			r.ordering()
 			s := r.newcomer()

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -59,9 +61,12 @@ func newRoad(t *testing.T) *road {
 		t.Cleanup(s.Close)
 		return s.URL
 	}
-	t.Setenv("TEST_SECRET", "sandbox-secret")
-	t.Setenv("TEST_STRIPE_KEY", "sk_test_sandbox")
-	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	dir := t.TempDir()
+	file := func(name, value string) config.Ref {
+		path := filepath.Join(dir, name)
+		r.must(os.WriteFile(path, []byte(value), 0o600))
+		return config.Ref("file:" + path)
+	}
 
 	c := config.Default()
 	c.Kafka.Brokers = []string{kafkatest.Broker(t)}
@@ -73,9 +78,9 @@ func newRoad(t *testing.T) *road {
 	c.Workers.Coalesce = 300 * time.Millisecond
 	c.ClickHouse.Addr, c.ClickHouse.Database = []string{r.sql.Addr}, r.sql.Database
 	c.ClickHouse.Flush = 100 * time.Millisecond
-	c.Zuora.BaseURL, c.Zuora.ClientID, c.Zuora.ClientSecret = serve(r.zuora), "hotsync", "env:TEST_SECRET"
-	c.Stripe.BaseURL, c.Stripe.APIKey, c.Stripe.WebhookSecrets = serve(r.stripe), "env:TEST_STRIPE_KEY", []config.Ref{"env:TEST_WEBHOOK_SECRET"}
-	c.Limio.BaseURL, c.Limio.ClientID, c.Limio.ClientSecret = serve(r.limio), "hotsync", "env:TEST_SECRET"
+	c.Zuora.BaseURL, c.Zuora.ClientID, c.Zuora.ClientSecret = serve(r.zuora), "hotsync", file("zuora", "sandbox-secret")
+	c.Stripe.BaseURL, c.Stripe.APIKey, c.Stripe.WebhookSecrets = serve(r.stripe), file("stripe", "sk_test_sandbox"), []config.Ref{file("webhooks", secret)}
+	c.Limio.BaseURL, c.Limio.ClientID, c.Limio.ClientSecret = serve(r.limio), "hotsync", file("limio", "sandbox-secret")
 	c.Login.Providers = []config.Provider{{
 		Name: "idp", Issuer: issuer, Audience: []string{"shop"}, TrustedClaims: true,
 		Claims: []config.Claim{
