@@ -14,6 +14,7 @@ type item struct {
 	trigger event.Trigger
 	record  kafka.Record
 	bulk    bool
+	begun   bool // a try of its sync has been made, and may have told what it set out to write
 }
 
 // tried is what failed tries did: the calls they made, and the changes they set
@@ -155,6 +156,9 @@ func (l *lanes) again(ln *lane, batch []item, delay time.Duration, past tried) {
 	ln.running = false
 	ln.tries++
 	ln.past = past
+	for i := range batch {
+		batch[i].begun = true
+	}
 	ln.waiting = append(batch, ln.waiting...)
 	ln.readyAt = l.now().Add(delay)
 	ln.bulk = true

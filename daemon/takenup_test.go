@@ -24,7 +24,7 @@ func TestASyncThatIsTakenUpEnds(t *testing.T) {
 	}
 	a, b := putOff("sync-a", "a1", "a2"), putOff("sync-b", "b1", "b2")
 	fresh := event.Trigger{ID: "f", Key: key, Cause: event.CauseStripe, At: at, Received: at}
-	job := jobOf(key, []item{{trigger: fresh}, {trigger: a}, {trigger: b}})
+	job := jobOf(key, []item{{trigger: a}, {trigger: b}})
 	done := func(job reconcile.Job, o event.Outcome, r event.Reason) event.Event {
 		e := event.Event{SyncID: job.SyncID(), Phase: event.Done, Key: key, Outcome: o, Reason: r, Attempt: job.Attempt, At: at, Triggers: reconcile.Refs(job.Triggers), Changes: []record.Change{{Field: "status"}}}
 		if err := e.Identify(); err != nil {
@@ -35,6 +35,15 @@ func TestASyncThatIsTakenUpEnds(t *testing.T) {
 	put, err := takenUp(done(job, event.Deferred, event.ReasonLocked))
 	if err != nil || len(put) != 0 {
 		t.Errorf("a sync that is put off ended %+v, %v", put, err)
+	}
+	if job = jobOf(key, []item{{trigger: a}, {trigger: fresh}, {trigger: b}}); job.SyncID() != event.Digest("sync", "f", key.String()) {
+		t.Errorf("a new trigger, which may have been begun before a crash, is not in the lead: %s", job.SyncID())
+	}
+	if others, err := takenUp(done(job, event.Applied, event.ReasonDriftRepaired)); err != nil || len(others) != 2 {
+		t.Errorf("it ended %+v, %v", others, err)
+	}
+	if job = jobOf(key, []item{{trigger: fresh}, {trigger: a, begun: true}, {trigger: b}}); job.SyncID() != "sync-a" {
+		t.Errorf("a sync that was begun changed its id to %s", job.SyncID())
 	}
 	again := continued(job, event.Event{At: at})
 	job = jobOf(key, []item{{trigger: again[0]}})

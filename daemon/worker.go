@@ -1,11 +1,11 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -299,23 +299,30 @@ func (p *partition) handle(ctx context.Context, job reconcile.Job) (v reconcile.
 	return p.engine.Handle(ctx, job)
 }
 
-// jobOf makes the job of a batch. Work that is continued comes first, so that
-// its sync keeps its id.
+// jobOf makes the job of a batch. The first trigger gives the sync its id, and a
+// sync that has told what it sets out to write must not change its id: so what was
+// begun comes first. Then comes what is new, since a crash may hide that it was
+// begun; last, what was put off, which names its sync and so is ended in any case
+// (takenUp).
 func jobOf(key record.Key, batch []item) reconcile.Job {
+	batch = slices.Clone(batch)
+	slices.SortStableFunc(batch, func(a, b item) int { return cmp.Compare(turn(a), turn(b)) })
 	job := reconcile.Job{Key: key, Attempt: 1}
 	for _, it := range batch {
 		job.Triggers = append(job.Triggers, it.trigger)
 		job.Attempt = max(job.Attempt, it.trigger.Attempt+1)
 	}
-	slices.SortStableFunc(job.Triggers, func(a, b event.Trigger) int { return strings.Compare(rank(a), rank(b)) })
 	return job
 }
 
-func rank(t event.Trigger) string {
-	if t.SyncID != "" {
-		return "continued"
+func turn(it item) int {
+	switch {
+	case it.begun:
+		return 0
+	case it.trigger.SyncID == "":
+		return 1
 	}
-	return "new"
+	return 2
 }
 
 // settle makes everything that follows from a verdict durable, the event among

@@ -619,6 +619,8 @@ func TestAJobAsksForAllOfItsTriggers(t *testing.T) {
 	sweep := event.Trigger{ID: "sweep", Key: stripeKey, Cause: event.CauseSweep, Bulk: true, Verify: true, Limio: "sub-1"}
 	hook := event.Trigger{ID: "hook", Key: stripeKey, Cause: event.CauseStripe, Via: "Ext__c=u1", Scope: "vip"}
 	bound := event.Trigger{ID: "bound", Key: stripeKey, Cause: event.CauseSweep, Bulk: true, Base: "p1"}
+	put := event.Trigger{ID: "put off", Key: stripeKey, Cause: event.CauseStripe, SyncID: "s1", Attempt: 2, FirstFail: time.Unix(100, 0)}
+	late := event.Trigger{ID: "put off later", Key: stripeKey, Cause: event.CauseStripe, SyncID: "s2", Attempt: 1, FirstFail: time.Unix(200, 0)}
 	for name, tt := range map[string]struct {
 		triggers []event.Trigger
 		want     event.Trigger
@@ -626,6 +628,7 @@ func TestAJobAsksForAllOfItsTriggers(t *testing.T) {
 		"only plans":          {[]event.Trigger{plan}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Plan: true, Bulk: true}},
 		"a plan and a sweep":  {[]event.Trigger{plan, sweep}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Bulk: true, Verify: true, Limio: "sub-1"}},
 		"a plan and the rest": {[]event.Trigger{plan, sweep, hook}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Verify: true, Limio: "sub-1", Via: "Ext__c=u1", Scope: "vip"}},
+		"new beside put off":  {[]event.Trigger{hook, late, put}, event.Trigger{ID: "hook", Cause: event.CauseStripe, Via: "Ext__c=u1", Scope: "vip", FirstFail: put.FirstFail}},
 		"a reviewed plan":     {[]event.Trigger{plan, bound}, event.Trigger{ID: "plan", Cause: event.CauseSweep, Bulk: true, Base: "p1"}},
 		"and a webhook":       {[]event.Trigger{bound, hook}, event.Trigger{ID: "bound", Cause: event.CauseSweep, Via: "Ext__c=u1", Scope: "vip"}},
 	} {

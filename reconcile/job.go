@@ -52,6 +52,9 @@ func (j Job) Asked() event.Trigger {
 	for _, other := range j.Triggers[1:] {
 		t.Bulk = t.Bulk && other.Bulk
 		t.Verify = t.Verify || other.Verify
+		if first := other.FirstFail; t.FirstFail.IsZero() || (!first.IsZero() && first.Before(t.FirstFail)) {
+			t.FirstFail = first
+		}
 	}
 	return t
 }
