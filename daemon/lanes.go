@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -109,9 +110,9 @@ func (l *lanes) next(without ...class) (*lane, time.Duration) {
 // its retry always fit into a record, however long an outage was.
 const maxAnswers = 1500
 
-// take starts a lane: what waited is now under way, the oldest first, as far as
-// one sync can answer for it. Beside a login, what a sweep wants verified stays
-// behind: that reads Limio too, and somebody waits.
+// take starts a lane: what waited is now under way, in turn, as far as one sync
+// can answer for it. Beside a login, what a sweep wants verified stays behind:
+// that reads Limio too, and somebody waits.
 func (l *lanes) take(ln *lane) []item {
 	waiting, later := ln.waiting, []item(nil)
 	if ln.tries == 0 && slices.ContainsFunc(waiting, isLogin) {
@@ -128,7 +129,27 @@ func (l *lanes) take(ln *lane) []item {
 	}
 	ln.waiting, ln.running = append(waiting[n:len(waiting):len(waiting)], later...), true
 	ln.bulk = !slices.ContainsFunc(ln.waiting, func(it item) bool { return !it.bulk })
-	return waiting[:n:n]
+	return inTurn(waiting[:n:n])
+}
+
+// inTurn sorts a batch. Its first trigger gives the sync its id, and a sync that
+// has told what it sets out to write must not change its id: so what was begun
+// comes first, as it was. Then comes what is new, since a crash may hide that it
+// was begun; last, what was put off, which names its sync and so is ended in any
+// case (takenUp).
+func inTurn(batch []item) []item {
+	slices.SortStableFunc(batch, func(a, b item) int { return cmp.Compare(turn(a), turn(b)) })
+	return batch
+}
+
+func turn(it item) int {
+	switch {
+	case it.begun:
+		return 0
+	case it.trigger.SyncID == "":
+		return 1
+	}
+	return 2
 }
 
 func isLogin(it item) bool { return it.trigger.AskedBy(event.CauseLogin) }

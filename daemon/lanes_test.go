@@ -129,6 +129,34 @@ func TestLanesALoginLeavesAVerificationBehind(t *testing.T) {
 	}
 }
 
+// A sync that was begun goes on under its own id, whatever joins it and in
+// whatever order it came in.
+func TestABegunSyncKeepsItsID(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	put := func(id string) item {
+		it := work(id, event.CauseLogin, "sub_1", false)
+		it.trigger.SyncID = "sync of " + id
+		return it
+	}
+	l.add(put("put off"))
+	l.add(work("new", event.CauseLogin, "sub_1", false))
+	ln, _ := l.next()
+	batch := l.take(ln)
+	id := jobOf(ln.key, batch).SyncID()
+	for i, joins := range []item{put("put off, too"), work("newer", event.CauseLogin, "sub_1", false), work("a sweep's", event.CauseSweep, "sub_1", true)} {
+		l.again(ln, batch, 0, tried{})
+		l.add(joins)
+		if ln, _ = l.next(); ln == nil {
+			t.Fatal("nothing is due")
+		}
+		batch = l.take(ln)
+		if got := jobOf(ln.key, batch).SyncID(); got != id || len(batch) != 3+i {
+			t.Errorf("with %v it goes on as %s, was %s", ids(batch), got, id)
+		}
+	}
+}
+
 // A login that a sweep's retry answers for is somebody who waits.
 func TestAMergedLoginIsUrgent(t *testing.T) {
 	put := work("put off", event.CauseSweep, "sub_1", false)

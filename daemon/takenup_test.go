@@ -36,13 +36,13 @@ func TestASyncThatIsTakenUpEnds(t *testing.T) {
 	if err != nil || len(put) != 0 {
 		t.Errorf("a sync that is put off ended %+v, %v", put, err)
 	}
-	if job = jobOf(key, []item{{trigger: a}, {trigger: fresh}, {trigger: b}}); job.SyncID() != event.Digest("sync", "f", key.String()) {
+	if job = jobOf(key, inTurn([]item{{trigger: a}, {trigger: fresh}, {trigger: b}})); job.SyncID() != event.Digest("sync", "f", key.String()) {
 		t.Errorf("a new trigger, which may have been begun before a crash, is not in the lead: %s", job.SyncID())
 	}
 	if others, err := takenUp(done(job, event.Applied, event.ReasonDriftRepaired)); err != nil || len(others) != 2 {
 		t.Errorf("it ended %+v, %v", others, err)
 	}
-	if job = jobOf(key, []item{{trigger: fresh}, {trigger: a, begun: true}, {trigger: b}}); job.SyncID() != "sync-a" {
+	if job = jobOf(key, inTurn([]item{{trigger: fresh}, {trigger: a, begun: true}, {trigger: b}})); job.SyncID() != "sync-a" {
 		t.Errorf("a sync that was begun changed its id to %s", job.SyncID())
 	}
 	again := continued(job, event.Event{At: at})

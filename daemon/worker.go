@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -299,30 +298,14 @@ func (p *partition) handle(ctx context.Context, job reconcile.Job) (v reconcile.
 	return p.engine.Handle(ctx, job)
 }
 
-// jobOf makes the job of a batch. The first trigger gives the sync its id, and a
-// sync that has told what it sets out to write must not change its id: so what was
-// begun comes first. Then comes what is new, since a crash may hide that it was
-// begun; last, what was put off, which names its sync and so is ended in any case
-// (takenUp).
+// jobOf makes the job of a batch.
 func jobOf(key record.Key, batch []item) reconcile.Job {
-	batch = slices.Clone(batch)
-	slices.SortStableFunc(batch, func(a, b item) int { return cmp.Compare(turn(a), turn(b)) })
 	job := reconcile.Job{Key: key, Attempt: 1}
 	for _, it := range batch {
 		job.Triggers = append(job.Triggers, it.trigger)
 		job.Attempt = max(job.Attempt, it.trigger.Attempt+1)
 	}
 	return job
-}
-
-func turn(it item) int {
-	switch {
-	case it.begun:
-		return 0
-	case it.trigger.SyncID == "":
-		return 1
-	}
-	return 2
 }
 
 // settle makes everything that follows from a verdict durable, the event among

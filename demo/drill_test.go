@@ -114,6 +114,10 @@ func (r *rig) checkNothingStuck() {
 	open := strings.TrimSpace(r.sql.Exec(r.t, "SELECT key, sync_id, outcome, attempts FROM "+r.sql.Database+".syncs WHERE outcome IN ('', 'deferred') FORMAT TSV"))
 	if open != "" {
 		r.t.Errorf("syncs without a final outcome:\n%s", open)
+		for line := range strings.Lines(open) {
+			key, _, _ := strings.Cut(line, "\t")
+			r.history(key)
+		}
 	}
 	r.t.Logf("%d deferrals, %d stuck", deferred, stuck)
 }

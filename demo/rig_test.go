@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ type rig struct {
 	over        sync.WaitGroup
 	made        world.Produced
 	failed      error
+	told        []string // records whose history was shown
 }
 
 func newRig(t *testing.T, wc world.Config) *rig {
@@ -142,22 +144,25 @@ func (r *rig) verdict() demo.Report {
 	if !report.Clean() {
 		r.t.Errorf("unanswered %d, lost %d, duplicates %d, drift %d, loops %d:\n%s",
 			report.Unanswered, report.Lost, report.Duplicates, report.Drift, report.Loops, strings.Join(report.Findings, "\n"))
-		r.histories()
+		for _, d := range r.world.Drift() {
+			r.history(d.ID)
+		}
 	}
 	return report
 }
 
-// histories shows what was done about every record that is not as it should be.
-func (r *rig) histories() {
-	seen := map[string]bool{}
-	for _, d := range r.world.Drift() {
-		if seen[d.ID] || len(seen) == 3 {
-			continue
-		}
-		seen[d.ID] = true
-		r.t.Logf("%s %s:\n%s", d.System, d.ID, r.sql.Exec(r.t, "SELECT at, phase, outcome, reason, cause, origin, attempt, note, length(changes.op) AS changes, error_class, error, sync_id FROM "+
-			r.sql.Database+".sync_events WHERE position(key, '"+d.ID+"') > 0 OR arrayExists(k -> position(k, '"+d.ID+"') > 0, related) ORDER BY at, phase FORMAT TSVWithNames"))
+// maxHistories bounds what a failing test tells.
+const maxHistories = 3
+
+// history shows what was done about a record that is not as it should be.
+func (r *rig) history(id string) {
+	if slices.Contains(r.told, id) || len(r.told) == maxHistories {
+		return
 	}
+	r.told = append(r.told, id)
+	r.t.Logf("%s:\n%s", id, r.sql.Exec(r.t, "SELECT at, instance, phase, outcome, reason, cause, origin, attempt, note, length(changes.op) AS changes, error_class, error, sync_id, "+
+		"arrayMap((i, t, p, o) -> concat(i, ' ', t, '/', toString(p), '/', toString(o)), triggers.id, triggers.topic, triggers.partition, triggers.offset) AS triggers FROM "+
+		r.sql.Database+".sync_events WHERE position(key, '"+id+"') > 0 OR arrayExists(k -> position(k, '"+id+"') > 0, related) ORDER BY at, phase FORMAT TSVWithNames"))
 }
 
 func must(t *testing.T, err error) {
