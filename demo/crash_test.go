@@ -187,6 +187,7 @@ func TestKillNine(t *testing.T) {
 	}
 	r.checkWrites()
 	r.checkSummaries()
+	r.checkNothingStuck()
 }
 
 // askAllTheTime has one sweep after the other run, those that read the most.
