@@ -307,7 +307,7 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 	r := d.cfg.Reconcile
 	ecfg := reconcile.Config{
 		Reconcilers: map[string]reconcile.Reconciler{}, Expanders: map[string]reconcile.Expander{},
-		Limio: lc, Events: out,
+		Limio: lc, Events: out, Memories: &keeper{out, d.memory},
 		Guard:   reconcile.GuardConfig{Settle: r.Loop.Settle, MaxWrites: r.Loop.MaxWrites, Window: r.Loop.Window},
 		Observe: r.Observe, ObserveAll: r.Mode == "observe", Delegate: r.Mode == "delegate", VerifyFull: r.Verify == "full",
 		Scope: d.inScope, SweepImports: d.cfg.Sweeps.Import,
@@ -353,7 +353,7 @@ func (d *Daemon) engine(m *metrics, out *outbox) (*reconcile.Engine, error) {
 		d.vendors.stripe = sc
 	}
 	ncfg := d.cfg.NewcomersConfig()
-	ncfg.Orders, ncfg.Records, ncfg.Writer, ncfg.Memories = lc, lc, lc, &keeper{out, d.memory}
+	ncfg.Orders, ncfg.Records, ncfg.Writer = lc, lc, lc
 	if ecfg.Newcomers, err = reconcile.NewNewcomers(ncfg); err != nil {
 		return nil, fmt.Errorf("stripe.newcomers: %w", err)
 	}

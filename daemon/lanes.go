@@ -7,6 +7,7 @@ import (
 
 	"hotsync/connectors/kafka"
 	"hotsync/event"
+	"hotsync/reconcile"
 	"hotsync/record"
 )
 
@@ -140,6 +141,19 @@ func (l *lanes) take(ln *lane) []item {
 func inTurn(batch []item) []item {
 	slices.SortStableFunc(batch, func(a, b item) int { return cmp.Compare(turn(a), turn(b)) })
 	return batch
+}
+
+// goOn has what began a sync before a crash, or elsewhere, go on with it.
+func goOn(batch []item, m reconcile.Memory) []item {
+	if len(m.Open) == 0 {
+		return batch
+	}
+	for i, it := range batch {
+		if sync := m.Begun(it.trigger); sync != "" {
+			batch[i].trigger.SyncID, batch[i].begun = sync, true
+		}
+	}
+	return inTurn(batch)
 }
 
 func turn(it item) int {

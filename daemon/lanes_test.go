@@ -157,6 +157,22 @@ func TestABegunSyncKeepsItsID(t *testing.T) {
 	}
 }
 
+// After a crash triggers come again in another order and beside others: those of
+// syncs that were begun go on with them.
+func TestABegunSyncGoesOnAfterACrash(t *testing.T) {
+	login, hook, bulk := work("login", event.CauseLogin, "sub_1", false), work("hook", event.CauseStripe, "sub_1", false), work("bulk", event.CauseSweep, "sub_1", true)
+	id := func(it item) string { return jobOf(it.trigger.Key, []item{it}).SyncID() }
+	m := reconcile.Memory{Open: []string{id(bulk), id(hook)}}
+	job := jobOf(login.trigger.Key, goOn([]item{login, hook, bulk}, m))
+	if job.SyncID() != id(hook) || job.Triggers[1].SyncID != id(bulk) || job.Triggers[2].SyncID != "" {
+		t.Errorf("it goes on as %s with %+v", job.SyncID(), job.Triggers)
+	}
+	left, ended := m.Ended(event.Event{SyncID: job.SyncID(), Triggers: reconcile.Refs(job.Triggers)})
+	if !ended || left.Open != nil {
+		t.Errorf("open after the end of both: %v", left.Open)
+	}
+}
+
 // A login that a sweep's retry answers for is somebody who waits.
 func TestAMergedLoginIsUrgent(t *testing.T) {
 	put := work("put off", event.CauseSweep, "sub_1", false)

@@ -243,8 +243,9 @@ func (p *partition) drain(ctx context.Context, cause error) error {
 // do runs one batch to its end: a verdict made durable, a try again, or an
 // error that leaves everything as it was.
 func (p *partition) do(ctx context.Context, key record.Key, batch []item, tries int, past tried) result {
-	job := jobOf(key, batch)
-	job.Memory = p.memory.get(key)
+	memory := p.memory.get(key)
+	job := jobOf(key, goOn(batch, memory))
+	job.Memory = memory
 	job.Fence, job.Before = p.gen.Check, past.changes
 	v, err := p.handle(budget.In(ctx, laneOf(batch)), job)
 	if err != nil {
@@ -292,7 +293,7 @@ func (p *partition) handle(ctx context.Context, job reconcile.Job) (v reconcile.
 				Class: string(fault.Bug), Error: fmt.Sprint("panic: ", r),
 			}
 			err = e.Identify()
-			v = reconcile.Verdict{Event: e, Memory: job.Memory}
+			v = reconcile.Verdict{Event: e, Memory: p.memory.get(job.Key)} // it may have been remembered on the way
 		}
 	}()
 	return p.engine.Handle(ctx, job)
@@ -333,10 +334,7 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 	for _, t := range v.Later {
 		add(p.out.later(t, t.NotBefore.Sub(p.now())))
 	}
-	if v.Remember {
-		v.Memory.Seq = max(v.Memory.Seq, job.Memory.Seq) + 1 // it may have been remembered on the way
-		add(p.out.memory(job.Key, v.Memory))
-	}
+	memory, ended := v.Memory.Ended(v.Event)
 	others, err := takenUp(v.Event)
 	if err != nil {
 		return err
@@ -344,14 +342,25 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 	for _, e := range append(others, v.Event) {
 		add(p.out.event(e))
 	}
+	if v.Remember || ended {
+		memory.Seq = max(memory.Seq, job.Memory.Seq) + 1 // it may have been remembered on the way
+		add(p.out.memory(job.Key, memory))
+	}
 	if failed != nil {
 		return failed
+	}
+	if ended { // its end first: a sync that is not known to be open is nobody's
+		last := len(records) - 1
+		if err := p.out.write(ctx, records[:last]...); err != nil {
+			return err
+		}
+		records = records[last:]
 	}
 	if err := p.out.write(ctx, records...); err != nil {
 		return err
 	}
-	if v.Remember {
-		if err := p.memory.put(job.Key, v.Memory); err != nil {
+	if v.Remember || ended {
+		if err := p.memory.put(job.Key, memory); err != nil {
 			return err
 		}
 	}

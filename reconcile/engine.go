@@ -32,6 +32,7 @@ type Config struct {
 	Expanders   map[string]Expander   // likewise
 	Limio       writer
 	Events      recorder
+	Memories    rememberer
 	Guard       GuardConfig
 	// Observe says which keys are planned and recorded but never written, as
 	// patterns of path.Match over the written key; ObserveAll means all.
@@ -329,6 +330,11 @@ func (s *sync) apply(ctx context.Context, p delegation) error {
 
 // announce makes durable what is about to be written.
 func (s *sync) announce(ctx context.Context, writes []record.Write) error {
+	if s.memory.begin(s.job.SyncID()) { // before the event: a plan that is durable is known to be open
+		if err := s.remember(ctx); err != nil {
+			return err
+		}
+	}
 	planned := record.Changes(writes)
 	s.add(planned)
 	ev := s.event(event.Planned, nil)

@@ -44,7 +44,14 @@ func newWorld() *world {
 		Guard: GuardConfig{Origins: []event.Origin{event.OriginShop, event.OriginSalesforce}, Settle: 2 * time.Minute, MaxWrites: 3, Window: 10 * time.Minute},
 		Now:   func() time.Time { return w.now },
 	}
+	w.cfg.Memories = w
 	return w
+}
+
+// Remember implements rememberer.
+func (w *world) Remember(_ context.Context, k record.Key, m Memory) error {
+	w.memory[k] = m
+	return nil
 }
 
 func (w *world) trigger(k record.Key, cause event.Cause, origin event.Origin) event.Trigger {
@@ -67,10 +74,13 @@ func (w *world) try(triggers ...event.Trigger) (Verdict, error) {
 	v, err := New(w.cfg).Handle(context.Background(), Job{
 		Key: key, Triggers: triggers, Attempt: 1, Memory: w.memory[key], Fence: func(context.Context) error { return nil },
 	})
-	if err == nil && v.Remember {
-		w.memory[key] = v.Memory
+	if err != nil {
+		return v, err
 	}
-	return v, err
+	if m, ended := v.Memory.Ended(v.Event); v.Remember || ended {
+		w.memory[key] = m
+	}
+	return v, nil
 }
 
 func ends(t *testing.T, v Verdict, o event.Outcome, r event.Reason) {
@@ -636,5 +646,45 @@ func TestAJobAsksForAllOfItsTriggers(t *testing.T) {
 		if got := (Job{Key: stripeKey, Triggers: tt.triggers}).Asked(); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: asks for\n%+v, want\n%+v", name, got, tt.want)
 		}
+	}
+}
+
+// A sync that was cut off after it told what it sets out to write is known to be
+// open until an event ends it, and Limio is read in any case.
+func TestABegunSyncStaysOpenUntilItEnds(t *testing.T) {
+	w := newWorld()
+	ends(t, w.handle(t, w.trigger(stripeKey, event.CauseStripe, "")), event.Applied, event.ReasonDriftRepaired)
+	ends(t, w.handle(t, w.trigger(stripeKey, event.CauseStripe, "")), event.InSync, event.ReasonFingerprint)
+	if m := w.memory[stripeKey]; len(m.Open) > 0 || m.Converged == "" {
+		t.Fatalf("memory of a sync that ended: %+v", m)
+	}
+	s := stripeSub()
+	s.Status = record.StatusCancelled
+	before := w.stripe.subs["sub_1"]
+	w.stripe.subs["sub_1"] = s
+	first := w.trigger(stripeKey, event.CauseStripe, "")
+	fall := fault.As(fault.Stopped, errors.New("handed over"))
+	w.limio.fail[record.OpUpdate] = fall
+	if _, err := w.try(first); !errors.Is(err, fall) {
+		t.Fatalf("ended with %v", err)
+	}
+	m := w.memory[stripeKey]
+	if id := (Job{Key: stripeKey, Triggers: []event.Trigger{first}}).SyncID(); m.Begun(first) != id {
+		t.Fatalf("%s is not open: %v", id, m.Open)
+	}
+	clear(w.limio.fail)
+	w.stripe.subs["sub_1"] = before // as Limio was last seen to hold it, but who knows
+	other := w.trigger(stripeKey, event.CauseLogin, "")
+	if m.Begun(other) != "" {
+		t.Error("a trigger that began nothing is said to have")
+	}
+	ends(t, w.handle(t, other), event.InSync, event.ReasonEqual)
+	if len(w.memory[stripeKey].Open) != 1 {
+		t.Errorf("open after another sync has ended: %v", w.memory[stripeKey].Open)
+	}
+	first.SyncID = w.memory[stripeKey].Begun(first)
+	ends(t, w.handle(t, w.trigger(stripeKey, event.CauseLogin, ""), first), event.InSync, event.ReasonFingerprint)
+	if open := w.memory[stripeKey].Open; open != nil {
+		t.Errorf("still open: %v", open)
 	}
 }

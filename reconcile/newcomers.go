@@ -58,11 +58,10 @@ type NewcomersConfig struct {
 	// Grace is how long after an order was sent without an answer Limio must show
 	// no trace of it before it is sent again. Default 30 min, at least 1 min.
 	Grace time.Duration
-	// Orders, Records, Writer and Memories are required unless the mode is skip.
-	Orders   orders
-	Records  references
-	Writer   writer
-	Memories rememberer
+	// Orders, Records and Writer are required unless the mode is skip.
+	Orders  orders
+	Records references
+	Writer  writer
 }
 
 // CatalogOffer is an offer of Limio's catalog. Version "" lets Limio choose.
@@ -84,13 +83,6 @@ type orders interface {
 // references finds the record that was made under a reference.
 type references interface {
 	SubscriptionByReference(ctx context.Context, reference string) (sub record.Object, found bool, err error)
-}
-
-// rememberer makes the memory of a key durable before it returns, and is asked
-// in the middle of a sync. The memory's Seq is higher than any that the key had.
-// After an error it is not known whether the memory is durable.
-type rememberer interface {
-	Remember(ctx context.Context, k record.Key, m Memory) error
 }
 
 // Claim says that one record is being made in Limio, so that it is made once:
@@ -142,7 +134,6 @@ func NewNewcomers(cfg NewcomersConfig) (*Newcomers, error) {
 	if cfg.Mode == NewcomersRecord {
 		need(cfg.Records != nil && cfg.Writer != nil, "records: a way to find and to write Limio's records is required")
 	}
-	need(cfg.Mode == NewcomersSkip || cfg.Memories != nil, "memories: a way to make a memory durable is required")
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}

@@ -212,16 +212,6 @@ func (s *sync) adopt(ctx context.Context, r Reconciler, m made, fresh bool) erro
 	return nil
 }
 
-// remember makes the memory durable in the middle of a sync.
-func (s *sync) remember(ctx context.Context) error {
-	s.memory.Seq++
-	s.verdict.Remember = true
-	if err := s.cfg.Newcomers.cfg.Memories.Remember(ctx, s.job.Key, s.memory); err != nil {
-		return fault.As(fault.Stopped, fmt.Errorf("remember the claim on %s: %w", s.job.Key, err))
-	}
-	return nil
-}
-
 // foreign are the orders that this sync did not make itself: its own does not
 // keep it from finishing.
 func (s *sync) foreign(orders []record.Order) []record.Order {

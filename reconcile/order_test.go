@@ -143,7 +143,7 @@ func newSalesroom(t failer) *salesroom {
 	sub.Buyer = record.Address{FirstName: "Ada", LastName: "Reader", Email: "ada@example.test", Country: "IE"}
 	s.stripe.subs["sub_1"] = sub
 	s.limio.objects = nil
-	s.cfg.Events = s
+	s.cfg.Events, s.cfg.Memories = s, s
 	s.mode(t, NewcomersOrder)
 	return s
 }
@@ -151,7 +151,7 @@ func newSalesroom(t failer) *salesroom {
 func (s *salesroom) mode(t failer, mode string) {
 	t.Helper()
 	n, err := NewNewcomers(NewcomersConfig{
-		Mode: mode, Payment: "invoice", Orders: s, Records: s, Writer: s, Memories: s, Grace: 10 * time.Minute,
+		Mode: mode, Payment: "invoice", Orders: s, Records: s, Writer: s, Grace: 10 * time.Minute,
 		Prices: map[string]CatalogOffer{aliens: {"offer-digital", "v1"}, "price_print": {"offer-print", ""}},
 	})
 	if err != nil {
@@ -556,7 +556,7 @@ func TestRecordSurvivesACrashInEveryStep(t *testing.T) {
 
 func TestNewcomersMistakes(t *testing.T) {
 	s := newSalesroom(t)
-	good := NewcomersConfig{Mode: NewcomersOrder, Payment: "invoice", Orders: s, Memories: s, Prices: map[string]CatalogOffer{aliens: {Offer: "o"}}}
+	good := NewcomersConfig{Mode: NewcomersOrder, Payment: "invoice", Orders: s, Prices: map[string]CatalogOffer{aliens: {Offer: "o"}}}
 	for want, change := range map[string]func(*NewcomersConfig){
 		`mode "sell": must be skip, order or record`: func(c *NewcomersConfig) { c.Mode = "sell" },
 		`source "shop": means that Limio`:            func(c *NewcomersConfig) { c.Source = "shop" },
@@ -568,7 +568,6 @@ func TestNewcomersMistakes(t *testing.T) {
 		"grace 1s: must be a minute or more":         func(c *NewcomersConfig) { c.Grace = time.Second },
 		"patience -1s: must be positive":             func(c *NewcomersConfig) { c.Patience = -time.Second },
 		`prefix "a/b": must have`:                    func(c *NewcomersConfig) { c.Prefix = "a/b" },
-		"memories: a way":                            func(c *NewcomersConfig) { c.Memories = nil },
 		"orders: Limio's orders":                     func(c *NewcomersConfig) { c.Orders = nil },
 		"records: a way":                             func(c *NewcomersConfig) { c.Mode = NewcomersRecord },
 	} {

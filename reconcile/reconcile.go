@@ -154,6 +154,10 @@ type Memory struct {
 	Account string `json:"account,omitempty"`
 	// Order is how far the record is with being made known to Limio.
 	Order *Claim `json:"order,omitempty"`
+	// Open are the syncs that have told what they set out to write and have not
+	// ended, oldest first: their triggers, which come again after a crash, go on
+	// with them. Beside one, Converged is empty.
+	Open []string `json:"open,omitempty"`
 	// Writes are the times of recent applied syncs, oldest first.
 	Writes []time.Time `json:"writes,omitempty"`
 	// Target is the wanted state that was written last.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,7 +21,6 @@ import (
 	"hotsync/internal/rest"
 	"hotsync/internal/secret"
 	"hotsync/reconcile"
-	"hotsync/record"
 )
 
 // check reports what is wrong between keys, which their types do not show. The
@@ -185,7 +183,7 @@ func (f *file) checkStripe(c Config) {
 		f.wrong("stripe.base_url", "%s; usually https://api.stripe.com", err)
 	}
 	nc, unused := c.NewcomersConfig(), (*limio.Client)(nil) // the settings are checked, not the clients
-	nc.Orders, nc.Records, nc.Writer, nc.Memories = unused, unused, unused, forgetful{}
+	nc.Orders, nc.Records, nc.Writer = unused, unused, unused
 	_, err := reconcile.NewNewcomers(nc)
 	f.explain("stripe.newcomers", s.Newcomers, err)
 	if s.APIKey == "" {
@@ -199,11 +197,6 @@ func (f *file) checkStripe(c Config) {
 		f.warn("stripe.webhook_secrets", "none is given, so webhooks are believed unsigned; give the endpoint's signing secrets, or set stripe.signature: off to say that the producer checks them")
 	}
 }
-
-// forgetful stands for what keeps memories while a file is checked.
-type forgetful struct{}
-
-func (forgetful) Remember(context.Context, record.Key, reconcile.Memory) error { return nil }
 
 func (f *file) checkZuora(c Config) {
 	f.explain("zuora", c.Zuora, c.zuora(present).Validate())
