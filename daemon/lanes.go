@@ -16,7 +16,7 @@ type item struct {
 	trigger event.Trigger
 	record  kafka.Record
 	bulk    bool
-	begun   bool // a try of its sync has been made, and may have told what it set out to write
+	begun   bool // its sync has been tried, here or before a crash, and may have told what it set out to write
 }
 
 // tried is what failed tries did: the calls they made, and the changes they set

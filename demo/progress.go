@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"hotsync/daemon/sweep"
 	"hotsync/event"
 )
 
@@ -16,7 +15,6 @@ type Progress struct {
 	Triggers int64
 	Behind   int64 // records that some part has still to handle
 	Calls    map[string]int
-	Sweeps   []sweep.Status // as the ledger has them
 
 	HTTP       string // of health and metrics
 	ClickHouse string // of the HTTP interface, for SQL
@@ -28,7 +26,6 @@ func (d *demo) watch(ctx context.Context) {
 	if d.cfg.Progress == nil {
 		return
 	}
-	asks := d.operator()
 	judge := Judge{Client: d.client, Store: d.store, World: d.world, Kafka: d.file.Kafka}
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -52,11 +49,6 @@ func (d *demo) watch(ctx context.Context) {
 		}
 		if p.Behind, _, err = judge.behind(ctx); err != nil {
 			continue
-		}
-		for _, name := range sweep.Names() {
-			if st, err := asks.Status(ctx, name); err == nil {
-				p.Sweeps = append(p.Sweeps, st)
-			}
 		}
 		d.cfg.Progress(p)
 	}

@@ -83,7 +83,7 @@ func (r *rig) operator() *demo.Operator {
 	return &demo.Operator{Client: r.client, Writer: r.writer, Kafka: r.cfg.Kafka, Now: r.world.Clock().Now}
 }
 
-// traffic lets the world run until endTraffic, or for its own time.
+// traffic lets the world run until stopTraffic, or for its own time.
 func (r *rig) traffic() {
 	ctx, stop := context.WithCancel(r.t.Context())
 	r.stopTraffic = stop

@@ -95,7 +95,7 @@ type Ref struct {
 	Source   Coordinates `json:"source"`
 	At       time.Time   `json:"at"`
 	Received time.Time   `json:"received"`
-	Sync     string      `json:"sync,omitempty"` // the sync that it was put off in
+	Sync     string      `json:"sync,omitempty"` // the sync that it was put off in, or had begun before a crash
 }
 
 // Ref returns the citation of t.

@@ -89,7 +89,7 @@ func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 	var calls callout.Log
 	before := j.Memory
 	j.Memory = before.In(e.cfg.memoryMode())
-	s := &sync{Engine: e, job: j, scope: e.cfg.scope(), start: e.cfg.Now(), memory: j.Memory, changes: slices.Clone(j.Before)}
+	s := &sync{Engine: e, job: j, refs: Refs(j.Triggers), scope: e.cfg.scope(), start: e.cfg.Now(), memory: j.Memory, changes: slices.Clone(j.Before)}
 	s.memory.Subscriptions = maps.Clone(j.Memory.Subscriptions)
 	err := s.run(callout.Into(ctx, &calls))
 	if err != nil && (ctx.Err() != nil || fault.Of(err) == fault.Stopped) {
@@ -110,6 +110,7 @@ func (e *Engine) Handle(ctx context.Context, j Job) (Verdict, error) {
 type sync struct {
 	*Engine
 	job     Job
+	refs    []event.Ref // all that asked for the job
 	scope   *Scope
 	start   time.Time
 	memory  Memory
@@ -144,7 +145,7 @@ func (s *sync) run(ctx context.Context) error {
 	if !ok {
 		return skip(event.ReasonDisabled, "no reconciler is configured for "+kind)
 	}
-	if stop := s.cfg.Guard.byTriggers(Refs(s.job.Triggers), s.memory, s.start); stop != nil {
+	if stop := s.cfg.Guard.byTriggers(s.refs, s.memory, s.start); stop != nil {
 		s.suppress(stop)
 		return nil
 	}
@@ -212,9 +213,9 @@ func (s *sync) converge(ctx context.Context, r Reconciler) error {
 // one it was last seen to hold: somebody asks for it, or Limio itself has had a
 // hand in it since.
 func (s *sync) mustLook() bool {
-	return s.cfg.VerifyFull || s.job.insists() ||
+	return s.cfg.VerifyFull || insist(s.refs) ||
 		slices.ContainsFunc(s.job.Triggers, func(t event.Trigger) bool { return t.Verify }) ||
-		slices.ContainsFunc(Refs(s.job.Triggers), func(r event.Ref) bool { return slices.Contains(s.cfg.Guard.Origins, r.Origin) })
+		slices.ContainsFunc(s.refs, func(r event.Ref) bool { return slices.Contains(s.cfg.Guard.Origins, r.Origin) })
 }
 
 func (s *sync) request() Request {
@@ -225,7 +226,7 @@ func (s *sync) request() Request {
 // heard of. A company moves its customers when it wants to: a sweep keeps records
 // true and does not start a migration.
 func (s *sync) notMigrated(writes []record.Write) bool {
-	return !s.cfg.SweepImports && s.have.Customer == "" && imports(writes) && s.job.sweepsOnly()
+	return !s.cfg.SweepImports && s.have.Customer == "" && imports(writes) && sweepsOnly(s.refs)
 }
 
 func imports(writes []record.Write) bool {
@@ -282,8 +283,8 @@ func (s *sync) guard(ctx context.Context, r Reconciler, writes []record.Write) (
 	}
 	// What was read while a change was settling is old, however long the calls
 	// after it had to wait for their turn.
-	stop := s.cfg.Guard.byOrders(orders, Refs(s.job.Triggers), s.start)
-	if stop == nil && !s.job.insists() {
+	stop := s.cfg.Guard.byOrders(orders, s.refs, s.start)
+	if stop == nil && !insist(s.refs) {
 		stop = s.cfg.Guard.brake(s.memory, s.want.Fingerprint, s.cfg.Now())
 	}
 	if stop == nil {
@@ -466,12 +467,12 @@ func (s *sync) skipped(n *Nothing) {
 
 func (s *sync) forward(to []Request) {
 	for _, r := range to {
-		t, lead := s.job.Asked(), s.job.lead()
+		t, lead := s.job.Asked(), lead(s.refs)
 		t.ID = event.Digest("forward", s.job.SyncID(), r.Key.String())
 		t.Key, t.Via, t.Limio = r.Key, r.Via, r.Limio
 		t.Cause, t.Type, t.Delivery, t.Source, t.At, t.Received = lead.Cause, lead.Type, lead.Delivery, lead.Source, lead.At, lead.Received
 		t.SyncID, t.Attempt, t.NotBefore, t.FirstFail, t.LastError = "", 0, time.Time{}, time.Time{}, ""
-		t.Origin = s.job.origin()
+		t.Origin = firstOrigin(s.refs)
 		s.verdict.Now = append(s.verdict.Now, t)
 	}
 }

@@ -104,13 +104,11 @@ func (j Job) via() string {
 }
 
 // sweepsOnly reports whether nobody but sweeps asked.
-func (j Job) sweepsOnly() bool { return j.lead().Cause == event.CauseSweep }
+func sweepsOnly(asked []event.Ref) bool { return lead(asked).Cause == event.CauseSweep }
 
-// insists reports whether a person asked, which overrides shortcuts and brakes.
-func (j Job) insists() bool { return insist(Refs(j.Triggers)) }
-
-func insist(refs []event.Ref) bool {
-	return slices.ContainsFunc(refs, func(r event.Ref) bool {
+// insist reports whether a person asked, which overrides shortcuts and brakes.
+func insist(asked []event.Ref) bool {
+	return slices.ContainsFunc(asked, func(r event.Ref) bool {
 		return r.Cause == event.CauseAPI || r.Cause == event.CauseReplay
 	})
 }
@@ -119,8 +117,8 @@ func insist(refs []event.Ref) bool {
 // vendors, and that before a sweep. What was merged into a trigger when it was put
 // off counts as the trigger itself does: a login that a sweep's retry answers for
 // is a login still.
-func (j Job) lead() event.Ref {
-	return slices.MinFunc(Refs(j.Triggers), func(a, b event.Ref) int { return cmp.Compare(rights(a.Cause), rights(b.Cause)) })
+func lead(asked []event.Ref) event.Ref {
+	return slices.MinFunc(asked, func(a, b event.Ref) int { return cmp.Compare(rights(a.Cause), rights(b.Cause)) })
 }
 
 // rights orders the causes by what may be done because of them, most first.
@@ -136,9 +134,9 @@ func rights(c event.Cause) int {
 	return 2
 }
 
-// origin is the first known origin among the triggers.
-func (j Job) origin() event.Origin {
-	for _, r := range Refs(j.Triggers) {
+// firstOrigin is the first known origin.
+func firstOrigin(asked []event.Ref) event.Origin {
+	for _, r := range asked {
 		if r.Origin != "" {
 			return r.Origin
 		}

@@ -79,7 +79,7 @@ func before(now time.Time, sub record.Subscription) time.Time {
 // ended here.
 func (s *sync) mayEnrol(w record.Write) (halt bool, err error) {
 	sub, now := s.want.Newcomer.Subscription, s.cfg.Now()
-	if s.job.sweepsOnly() && !s.cfg.SweepImports {
+	if sweepsOnly(s.refs) && !s.cfg.SweepImports {
 		return true, skip(event.ReasonUnknownSubscription, s.want.Newcomer.Note+"; a sweep makes nobody known to Limio (unless sweeps.import is true)")
 	}
 	plan, err := planID([]record.Write{w})
@@ -91,7 +91,7 @@ func (s *sync) mayEnrol(w record.Write) (halt bool, err error) {
 	case s.observes():
 		s.plan = plan
 		s.end(event.Observed, event.ReasonWouldApply, "")
-	case s.job.insists():
+	case insist(s.refs):
 		return s.baseMoved(plan, []record.Write{w}), nil
 	case now.Before(ripe):
 		s.end(event.Suppressed, event.ReasonOrigin, "Limio does not know this subscription, which may be its own sale and not linked yet; it is looked at again at "+ripe.Format(time.RFC3339))

@@ -18,12 +18,12 @@ func (s *sync) event(phase event.Phase, calls []callout.Call) event.Event {
 	ev := event.Event{
 		SyncID: s.job.SyncID(), Phase: phase, At: now, Key: s.job.Key, Attempt: s.job.Attempt,
 		Cause: s.job.Triggers[0].Cause, Origin: s.origin, Mode: s.mode(),
-		Related: s.related(), Triggers: Refs(s.job.Triggers),
+		Related: s.related(), Triggers: s.refs,
 		Instance: s.cfg.Instance, Build: s.cfg.Build,
 		Waited: max(0, s.start.Sub(s.job.Triggers[0].Received).Milliseconds()),
 	}
 	if ev.Origin == "" {
-		ev.Origin = s.job.origin()
+		ev.Origin = firstOrigin(s.refs)
 	}
 	if phase == event.Planned {
 		return ev

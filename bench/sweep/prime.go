@@ -36,14 +36,16 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	return out, nil
 }
 
-// nowhere takes the events of syncs: none may write, so none has any to record
-// before its end.
+// nowhere takes what syncs make durable before they write: none may write.
 type nowhere struct{}
 
 // Record implements what the engine needs.
-func (nowhere) Record(context.Context, event.Event) error {
-	return errors.New("a record that is said to be equal differs")
-}
+func (nowhere) Record(context.Context, event.Event) error { return errDiffers }
+
+// Remember implements what the engine needs.
+func (nowhere) Remember(context.Context, record.Key, reconcile.Memory) error { return errDiffers }
+
+var errDiffers = errors.New("a record that is said to be equal differs")
 
 // engine looks at records as the daemon does, with the same configuration, in
 // this process.
@@ -66,7 +68,7 @@ func (m *machine) engine(c *company) (*reconcile.Engine, error) {
 		Reconcilers: map[string]reconcile.Reconciler{
 			"stripe:subscription": reconcile.NewSubscriptions(sc, lc, m.cfg.Stripe.LinkKeys), "zuora:account": reconcile.NewAccounts(zc, lc, reconcile.AccountsConfig{}),
 		},
-		Limio: lc, Events: nowhere{}, Now: time.Now,
+		Limio: lc, Events: nowhere{}, Memories: nowhere{}, Now: time.Now,
 		Guard: reconcile.GuardConfig{Settle: r.Loop.Settle, MaxWrites: r.Loop.MaxWrites, Window: r.Loop.Window},
 	}), nil
 }

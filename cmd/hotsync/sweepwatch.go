@@ -108,7 +108,7 @@ func (p *progress) report(rep api.RunReport) {
 	r := rep.Run
 	if p.list == nil {
 		p.list = p.bars.AddBar(0,
-			mpb.PrependDecorators(decor.Name(p.name+" "), decor.Any(func(decor.Statistics) string { return p.listed() })),
+			mpb.PrependDecorators(decor.Name(p.name+" "), decor.Any(func(decor.Statistics) string { return p.listed() + " " })),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.line() })))
 	}
 	p.list.SetTotal(r.Total, false) // 0 when nobody knows: an empty bar
@@ -128,7 +128,7 @@ func (p *progress) report(rep api.RunReport) {
 // listed is how many records a run has listed, of how many.
 func (p *progress) listed() string {
 	if r := p.last.Run; r != nil {
-		return amount(r.Done, r.Total) + " listed "
+		return amount(r.Done, r.Total) + " listed"
 	}
 	return ""
 }
@@ -147,7 +147,7 @@ func (p *progress) line() string {
 		parts[0] += " " + r.Stage
 	}
 	if p.bars == nil {
-		parts = append(parts, strings.TrimSpace(p.listed()))
+		parts = append(parts, p.listed())
 	}
 	parts = append(parts, fmt.Sprintf("%d to look at", r.HandedOn))
 	if o := p.last.Outcomes; o != nil {
