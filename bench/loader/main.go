@@ -12,7 +12,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,12 +21,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/prometheus/procfs"
 
 	"hotsync/connectors/kafka"
 	"hotsync/embedded"
@@ -221,33 +220,23 @@ func report(rows int, took time.Duration, err error) error {
 
 // cpuOf is the CPU time of a process so far, 0 when it cannot be read.
 func cpuOf(pid int) float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(b), ") ") // the name may hold blanks
-	f := strings.Fields(rest)
-	if len(f) < 13 {
+	stat, err := p.Stat()
+	if err != nil {
 		return 0
 	}
-	const ticks = 100 // a second, on every Linux that Go runs on
-	user, _ := strconv.ParseFloat(f[11], 64)
-	system, _ := strconv.ParseFloat(f[12], 64)
-	return (user + system) / ticks
+	return stat.CPUTime()
 }
 
-// peakMemory is VmHWM of this process, in bytes.
+// peakMemory is the most memory that this process has held, in bytes.
 func peakMemory() (int64, error) {
-	f, err := os.Open("/proc/self/status")
+	p, err := procfs.Self()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = f.Close() }()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		var kib int64
-		if n, _ := fmt.Sscanf(s.Text(), "VmHWM: %d kB", &kib); n == 1 {
-			return kib << 10, nil
-		}
-	}
-	return 0, errors.New("no VmHWM in /proc/self/status")
+	status, err := p.NewStatus()
+	return int64(status.VmHWM), err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -13,10 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 
 	"hotsync/connectors/kafka"
 	"hotsync/daemon/config"
@@ -220,36 +219,29 @@ func (d *child) stop() error {
 // the system does not tell. The usage that Wait reports is of no use: between
 // fork and exec the child has the memory of this process.
 func (d *child) peak() int64 {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+	p, err := procfs.NewProc(d.cmd.Process.Pid)
 	if err != nil {
 		return 0
 	}
-	defer func() { _ = f.Close() }()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		var kib int64
-		if n, _ := fmt.Sscanf(s.Text(), "VmHWM: %d kB", &kib); n == 1 {
-			return kib << 10
-		}
+	status, err := p.NewStatus()
+	if err != nil {
+		return 0
 	}
-	return 0
+	return int64(status.VmHWM)
 }
 
 // cpu is the processor time of the daemon so far, in seconds; 0 where the system
 // does not tell.
 func (d *child) cpu() float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.cmd.Process.Pid))
+	p, err := procfs.NewProc(d.cmd.Process.Pid)
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(b), ") ") // the name may hold blanks
-	f := strings.Fields(rest)
-	if len(f) < 13 {
+	stat, err := p.Stat()
+	if err != nil {
 		return 0
 	}
-	const ticks = 100 // a second, on every Linux that Go runs on
-	user, _ := strconv.ParseFloat(f[11], 64)
-	system, _ := strconv.ParseFloat(f[12], 64)
-	return (user + system) / ticks
+	return stat.CPUTime()
 }
 
 // until polls a condition, and fails when the daemon ends, ctx does, or it takes
