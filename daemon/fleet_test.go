@@ -127,13 +127,14 @@ func (f *fleet) join(name string) {
 	})
 }
 
-// listed counts the calls that have read a page of a list.
-func (f *fleet) listed() (n int) {
+// readers counts the pages of lists that each instance has read.
+func (f *fleet) readers() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	n := map[string]int{}
 	for _, v := range f.visits {
 		if v.lists() {
-			n++
+			n[v.instance]++
 		}
 	}
 	return n
@@ -217,6 +218,10 @@ func (f *fleet) shake() {
 		if !f.await("somebody else plans", func() bool { return f.planner() != planner }) {
 			return
 		}
+		// Who comes back may get partition 0 again, before anybody has read a page.
+		if !f.await("lists were read by two", func() bool { return len(f.readers()) > 1 }) {
+			return
+		}
 		f.join(planner)
 		other := ""
 		for name := range f.members {
@@ -264,7 +269,7 @@ func TestFleet(t *testing.T) {
 	f.wait("the sweep is planned", func() bool { return status().Planned })
 	id, err := sweep.Request(t.Context(), ledger, sweep.StripeDrift, sweep.Ask{Action: sweep.Start, Deep: true, By: "test", At: f.clock.Now()})
 	f.must(err)
-	f.wait("a page was read", func() bool { return f.listed() > 0 })
+	f.wait("a page was read", func() bool { return len(f.readers()) > 0 })
 
 	var shaken sync.WaitGroup
 	over := make(chan struct{})

@@ -152,12 +152,11 @@ func (f *fleet) subject(v visit, keyOf map[string]string) string {
 // and whether that was more than one.
 func (f *fleet) checkPlanners() {
 	f.t.Helper()
-	readers := map[string]int{}
+	readers := f.readers()
 	for _, v := range f.visits {
 		if !v.lists() {
 			continue
 		}
-		readers[v.instance]++
 		owner := ""
 		for _, p := range f.plans {
 			if p.at.Before(v.from) {
