@@ -42,6 +42,7 @@ type road struct {
 	clock  *httpsim.Clock
 	stop   func()
 	daemon *daemon.Daemon
+	logins int // sent so far
 }
 
 const (
@@ -205,14 +206,12 @@ func (r *road) produce(topic string, value []byte, headers ...kafka.Header) {
 	r.must(r.writer.Write(r.t.Context(), kafka.Record{Topic: topic, Value: value, Headers: headers}))
 }
 
-var loginNumber int
-
 // login sends a login whose claims are trusted.
 func (r *road) login(claims map[string]any) {
 	r.t.Helper()
-	loginNumber++
+	r.logins++
 	b, err := json.Marshal(map[string]any{
-		"id": fmt.Sprintf("login-%d", loginNumber), "occurred_at": r.clock.Now().Format(time.RFC3339Nano), "provider": "idp", "claims": claims,
+		"id": fmt.Sprintf("login-%d", r.logins), "occurred_at": r.clock.Now().Format(time.RFC3339Nano), "provider": "idp", "claims": claims,
 	})
 	r.must(err)
 	r.produce(r.cfg.Kafka.LoginTopic, b)
