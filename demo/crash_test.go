@@ -137,7 +137,7 @@ func (p *process) syncs() int {
 }
 
 // kills is how often the daemon is killed under traffic.
-const kills = 8
+const kills = 10
 
 // kill -9 at random moments under traffic, and in the middle of sweeps: nothing
 // lost, nothing twice, no write missing from the log, one summary of each run
