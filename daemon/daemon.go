@@ -110,7 +110,10 @@ func (d *Daemon) build() error {
 	d.closers = append(d.closers, d.client.Close)
 	d.writer = kafka.NewWriter(d.client, kafka.WriterConfig{})
 	d.closers = append(d.closers, d.writer.Close)
-	out := &outbox{writer: d.writer, topics: d.topics, first: cfg.Retry.First}
+	out := &outbox{
+		writer: d.writer, topics: d.topics, first: cfg.Retry.First, log: opt.Log,
+		plain: plainHeaders(cfg.Login.SourceHeader, cfg.Stripe.SourceHeader),
+	}
 	d.memory = newMemories(d.client, d.topics.state)
 	d.memory.ledger.write = func(ctx context.Context, k record.Key, value []byte) error {
 		return out.write(ctx, out.stateRecord(k, value))

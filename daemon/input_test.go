@@ -44,6 +44,7 @@ func TestBadInput(t *testing.T) {
 	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
 	r.must(err)
 	account := map[string]any{"zuora_accounts": a.ID}
+	leaked := p.token(jose.RS256, nil, account)
 	expired := map[string]any{"zuora_accounts": a.ID, "exp": time.Now().Add(-time.Hour).Unix(), "iat": time.Now().Add(-2 * time.Hour).Unix()}
 	claim := func(v any) []byte {
 		return tokenLogin("signed", p.token(jose.RS256, nil, map[string]any{"zuora_accounts": v}))
@@ -66,6 +67,11 @@ func TestBadInput(t *testing.T) {
 	}{
 		{name: "login that is not JSON", topic: "login", body: []byte("not json"), want: "rejected/undecodable"},
 		{name: "login of 10 MB", topic: "login", body: bytes.Repeat([]byte("x"), 10<<20), want: "rejected/too_large"},
+		{name: "login with 3 MB of headers", topic: "login", body: []byte("not json"), want: "rejected/undecodable", headers: []kafka.Header{
+			{Key: "junk", Value: bytes.Repeat([]byte{1}, 3<<20)}, {Key: "Authorization", Value: []byte("Bearer " + leaked)},
+		}},
+		{name: "login whose id is a number of 900,000 digits", topic: "login", want: "rejected/undecodable",
+			body: []byte(`{"provider":"idp","id":` + strings.Repeat("9", 900_000) + `}`)},
 		{name: "expired token", topic: "login", body: tokenLogin("signed", p.token(jose.RS256, nil, expired)), want: "rejected/bad_token"},
 		{name: "token signed by a stranger", topic: "login", body: tokenLogin("signed", p.token(jose.RS256, stranger, account)), want: "rejected/bad_token"},
 		{name: "alg none", topic: "login", body: tokenLogin("signed", p.unsigned(account)), want: "rejected/bad_token"},
@@ -113,7 +119,7 @@ func TestBadInput(t *testing.T) {
 			if err := json.Unmarshal(rec.Value, &letter); err != nil {
 				return err
 			}
-			if bytes.Contains(letter.Original, []byte(tail)) {
+			if bytes.Contains(letter.Original, []byte(tail)) || bytes.Contains(rec.Value, []byte(leaked)) {
 				t.Error("a dead letter holds a signed token")
 			}
 			return nil

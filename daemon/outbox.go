@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"hotsync/connectors/kafka"
 	"hotsync/event"
 	"hotsync/reconcile"
@@ -16,15 +18,10 @@ import (
 type outbox struct {
 	writer *kafka.Writer
 	topics topics
-	first  time.Duration // the delay of the first retry topic
+	first  time.Duration   // the delay of the first retry topic
+	plain  map[string]bool // the headers that dead letters keep, see plainHeaders
+	log    zerolog.Logger
 }
-
-// maxOriginal bounds the bytes of a bad message that its dead letter keeps.
-const maxOriginal = 256 << 10
-
-// maxRecord is how large an event may be before it is trimmed: a broker takes a
-// million bytes by default.
-const maxRecord = 900_000
 
 // write makes records durable. It returns an error only when ctx ended.
 func (o *outbox) write(ctx context.Context, records ...kafka.Record) error {
@@ -36,6 +33,9 @@ func (o *outbox) write(ctx context.Context, records ...kafka.Record) error {
 		err := o.writer.Write(ctx, records...)
 		if err == nil {
 			return nil
+		}
+		if backoff >= time.Second { // a hiccup is not worth a line
+			o.log.Warn().Str(fieldTopic, records[0].Topic).Int("records", len(records)).Err(err).Msg("Kafka does not take records; they are tried until it does")
 		}
 		select {
 		case <-ctx.Done():
@@ -56,23 +56,11 @@ func (o *outbox) Record(ctx context.Context, e event.Event) error {
 }
 
 func (o *outbox) event(e event.Event) (kafka.Record, error) {
-	b, err := e.Encode()
-	if err == nil && len(b) > maxRecord {
-		b, err = trimmed(e).Encode()
-	}
+	b, err := fit(e)
 	if err != nil {
 		return kafka.Record{}, fmt.Errorf("encode event of %s: %w", e.Key, err)
 	}
 	return kafka.Record{Topic: o.topics.events, Key: []byte(e.Key.String()), Value: b}, nil
-}
-
-// trimmed drops what makes an event too large for a broker, and says so.
-func trimmed(e event.Event) event.Event {
-	const keep = 500
-	e.Note += fmt.Sprintf(" (trimmed: %d changes, %d callouts and %d triggers)", len(e.Changes), len(e.Callouts), len(e.Triggers))
-	e.Changes = e.Changes[:min(keep, len(e.Changes))]
-	e.Callouts = e.Callouts[:min(keep, len(e.Callouts))]
-	return e
 }
 
 // trigger is a record for the workers: bulk work has a topic of its own, so that
@@ -95,7 +83,7 @@ func (o *outbox) later(t event.Trigger, delay time.Duration) (kafka.Record, erro
 }
 
 func (o *outbox) triggerTo(topic string, t event.Trigger) (kafka.Record, error) {
-	b, err := t.Encode()
+	b, err := fitTrigger(t)
 	if err != nil {
 		return kafka.Record{}, fmt.Errorf("encode trigger of %s: %w", t.Key, err)
 	}
@@ -103,11 +91,7 @@ func (o *outbox) triggerTo(topic string, t event.Trigger) (kafka.Record, error) 
 }
 
 func (o *outbox) dead(d event.DeadLetter) (kafka.Record, error) {
-	if len(d.Original) > maxOriginal {
-		d.Error += fmt.Sprintf(" (the first %d of %d bytes are kept)", maxOriginal, len(d.Original))
-		d.Original = d.Original[:maxOriginal]
-	}
-	b, err := json.Marshal(d)
+	b, err := fitLetter(d, o.plain)
 	if err != nil {
 		return kafka.Record{}, fmt.Errorf("encode dead letter of %s: %w", d.Source, err)
 	}

@@ -78,6 +78,7 @@ func (d *deadLetters) message(l event.DeadLetter, run string) (kafka.Record, err
 		if headers == nil {
 			headers = map[string]string{}
 		}
+		maps.DeleteFunc(headers, func(_, value string) bool { return value == redactedMark })
 		headers[replayHeader] = run
 		r := kafka.Record{Topic: l.Source.Topic, Value: l.Original}
 		for _, name := range slices.Sorted(maps.Keys(headers)) {
