@@ -41,7 +41,7 @@ func (l *LimioSubscriptions) Expand(ctx context.Context, key record.Key) ([]Requ
 	}
 	sub := first(objects, func(o record.Object) bool { return o.ID == key.ID })
 	mark := LimioMark(sub.Fields["updated"].String())
-	if id := sub.Fields["data.stripe.subscription_id"].String(); id != "" && l.stripe {
+	if id := sub.Fields[linkField].String(); id != "" && l.stripe {
 		return nil, led(mark, Request{Key: record.StripeSubscription(id), Limio: key.ID})
 	}
 	number := cmp.Or(sub.Ref, sub.Fields["name"].String())
