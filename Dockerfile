@@ -4,8 +4,8 @@
 #   docker run --rm -v "$PWD/config.yaml:/etc/hotsync/config.yaml:ro" -e LIMIO_CLIENT_SECRET hotsync
 #
 # The binary is built without cgo but loads libraries at run time (the embedded
-# engine), which links it to glibc: the base needs glibc, and neither a shell
-# nor a package manager. Any such base will do (--build-arg BASE=…).
+# engine), which links it to glibc: the base needs glibc and nothing else. The
+# default has a shell too; a base without one will do (--build-arg BASE=…).
 #
 # The embedded ClickHouse is for one machine, so it is not in the image unless
 # asked for (--build-arg WITH_ENGINE=true, 566 MB): containers are given a
@@ -43,8 +43,8 @@ ENV HOTSYNC_CACHE=/var/cache/hotsync
 WORKDIR /var/lib/hotsync
 VOLUME ["/var/lib/hotsync"]
 USER 65532:65532
-# No HEALTHCHECK: /readyz is on the loopback interface, and without a shell there
-# is nothing in here that could ask it. Rows that stop coming show in ClickHouse.
+# No HEALTHCHECK: /readyz is on the loopback interface, and nothing in here could
+# ask it. Rows that stop coming show in ClickHouse.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/hotsync"]
 CMD ["run", "-c", "/etc/hotsync/config.yaml"]

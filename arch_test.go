@@ -33,7 +33,7 @@ var layers = map[string][]string{
 
 // support are packages for tests: only tests, benchmarks and each other may
 // import them.
-var support = []string{"embedded/embeddedtest", "connectors/kafka/kafkatest", "sinks/sinktest"}
+var support = []string{"embedded/embeddedtest", "connectors/kafka/kafkatest"}
 
 // confined says which folders may import what stands for a vendor or a
 // mechanism; in tests also those behind the bar. What begins with an entry
