@@ -1,9 +1,14 @@
 package daemon_test
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"hotsync/sandbox/limio"
+	"hotsync/sandbox/stripe"
 	"hotsync/sandbox/zuora"
 )
 
@@ -11,6 +16,7 @@ import (
 // is asked for the subscription that differs, and for no other, and what it did
 // is read back.
 func TestDelegateMode(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.cfg.Reconcile.Mode = "delegate"
 	a := r.zuoraAccount("user-1", 3)
@@ -53,8 +59,75 @@ func TestDelegateMode(t *testing.T) {
 	}
 }
 
+// The same for Stripe: a renewal is Limio's own sync of that subscription, and
+// what it did is read back.
+func TestDelegateModeOfStripe(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t)
+	r.cfg.Reconcile.Mode = "delegate"
+	s, id := r.stripeSubscription()
+	other, _ := r.stripeSubscription()
+	r.start()
+	for i := range 2 { // the second one changes what is there
+		r.must(r.stripe.RenewNow(s.ID, true))
+		r.limio.ResetCalls()
+		r.webhooks()
+		r.eventually("the renewal is in Limio", func() bool {
+			want, _ := r.stripe.Subscription(s.ID)
+			have, _ := r.limio.Get(id)
+			return have.Text("data.termEndDate") == want.CurrentPeriodEnd.UTC().Format("2006-01-02")
+		})
+		r.eventually("the sync has ended", func() bool {
+			return r.query("SELECT countIf(outcome = 'applied') FROM {db}.syncs WHERE key = 'stripe:subscription:"+s.ID+"'") == fmt.Sprint(i+1)
+		})
+		for route, n := range r.limio.Calls() {
+			if strings.HasPrefix(route, "PUT ") || strings.HasPrefix(route, "POST /api/objects") || strings.HasPrefix(route, "POST /api/plugins") && n != 1 {
+				t.Errorf("renewal %d: %d calls of %s", i+1, n, route)
+			}
+		}
+	}
+	for _, w := range r.limio.Writes() {
+		if w.By == limio.ByAPI || strings.Contains(w.ObjectID, other.ID) {
+			t.Errorf("%s wrote %s %s", w.By, w.RecordType, w.ObjectID)
+		}
+	}
+	if got := r.query("SELECT count() FROM {db}.syncs WHERE outcome = 'failed'"); got != "0" {
+		t.Errorf("%s syncs failed: %s", got, r.query("SELECT note, error FROM {db}.syncs WHERE outcome = 'failed'"))
+	}
+}
+
+// stripeSource is what Limio's own Stripe sync reads.
+func (r *road) stripeSource(_ context.Context, limioID, _ string) (limio.StripeSubscription, error) {
+	all := r.stripe.Subscriptions()
+	i := slices.IndexFunc(all, func(s stripe.Subscription) bool { return s.Metadata["limio_subscription_id"] == limioID })
+	if i < 0 {
+		return limio.StripeSubscription{}, limio.ErrUnknown
+	}
+	s := all[i]
+	out := limio.StripeSubscription{Status: s.Status, TermStart: s.CurrentPeriodStart, TermEnd: s.CurrentPeriodEnd}
+	status := map[string]string{stripe.InvoicePaid: "active", stripe.InvoiceDraft: "pending", stripe.InvoiceOpen: "pending"}
+	payments := r.stripe.Invoices(s.ID)
+	if next, ok := r.stripe.Upcoming(s.ID); ok {
+		next.ID = ""
+		payments = append(payments, next)
+	}
+	for _, inv := range payments {
+		e := limio.ScheduleEntry{Date: inv.Lines[0].PeriodStart, Amount: inv.Total, Currency: strings.ToUpper(inv.Currency), InvoiceID: inv.ID}
+		if inv.ID != "" {
+			e.Status = status[inv.Status]
+		}
+		out.Schedules = append(out.Schedules, e)
+	}
+	c, _ := r.stripe.Customer(s.Customer)
+	if m, ok := r.stripe.PaymentMethod(c.DefaultPaymentMethod); ok {
+		out.Card = &limio.Card{ID: m.ID, Brand: m.Card.Brand, Last4: m.Card.Last4, ExpMonth: m.Card.ExpMonth, ExpYear: m.Card.ExpYear}
+	}
+	return out, nil
+}
+
 // Who is out of scope is left alone, and the log says by which rule.
 func TestScope(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.cfg.Reconcile.Scope.Include = []string{"claim:cohort=beta"}
 	in, out := r.zuoraAccount("user-1", 1), r.zuoraAccount("user-2", 1)

@@ -21,18 +21,20 @@ func total(calls map[string]int) (n int) {
 // A login of a customer whom Limio has never heard of creates what is missing;
 // the next login costs two Zuora calls and no Limio call.
 func TestHotSync(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
-	a := r.zuoraAccount("user-1", 3)
+	const many = 40 // that one page of subscriptions holds
+	a := r.zuoraAccount("user-1", many)
 	r.start()
 	r.login(map[string]any{"zuora_accounts": a.ID})
 	if got := r.outcomes(1); got["applied/created"] != 1 {
 		t.Fatalf("outcomes %v", got)
 	}
-	if got := r.limio.Count(limio.TypeSubscription); got != 3 {
-		t.Errorf("%d subscriptions in Limio, want 3", got)
+	if got := r.limio.Count(limio.TypeSubscription); got != many {
+		t.Errorf("%d subscriptions in Limio, want %d", got, many)
 	}
-	if got := r.limio.Count(limio.TypeOffer); got != 3 {
-		t.Errorf("%d offers in Limio, want 3", got)
+	if got := r.limio.Count(limio.TypeOffer); got != many {
+		t.Errorf("%d offers in Limio, want %d", got, many)
 	}
 	r.zuora.ResetCalls()
 	r.limio.ResetCalls()
@@ -47,6 +49,7 @@ func TestHotSync(t *testing.T) {
 
 // The same by a custom field: the lookup is the account read.
 func TestHotSyncByCustomField(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.zuoraAccount("user-1", 2)
 	r.start()

@@ -35,6 +35,7 @@ func tokenLogin(provider, token string) []byte {
 // Every kind of bad input ends in a row that says why, and in a dead letter
 // when it can never be read; the partition goes on behind it (Invariant 5).
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	p := newIDP(t)
 	r.cfg.Login.Providers = append(r.cfg.Login.Providers, p.provider())
@@ -87,7 +88,7 @@ func TestBadInput(t *testing.T) {
 		{name: "webhook of 10 MB", topic: "stripe", body: bytes.Repeat([]byte("x"), 10<<20), want: "rejected/too_large"},
 		{name: "type that asks for nothing", topic: "stripe", body: event("radar.early_fraud_warning.created"), want: "skipped/irrelevant_type",
 			headers: []kafka.Header{signature(event("radar.early_fraud_warning.created"))}},
-		{name: "subscription deleted meanwhile", topic: "stripe", body: event("customer.subscription.deleted"), want: "skipped/unknown_subscription",
+		{name: "subscription that Stripe does not have", topic: "stripe", body: event("customer.subscription.deleted"), want: "skipped/unknown_subscription",
 			headers: []kafka.Header{signature(event("customer.subscription.deleted"))}},
 	}
 	topics := map[string]string{"login": r.cfg.Kafka.LoginTopic, "stripe": r.cfg.Kafka.StripeTopic}
@@ -183,9 +184,35 @@ func TestUpstreamFaults(t *testing.T) {
 	}
 }
 
+// A subscription that Limio knows and Stripe has deleted since is left as it is,
+// and the row says why.
+func TestSubscriptionDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t)
+	s, id := r.stripeSubscription()
+	r.start()
+	r.must(r.stripe.RenewNow(s.ID, true))
+	n := r.webhooks()
+	r.outcomes(n)
+	before, _ := r.limio.Get(id)
+	r.must(r.stripe.RenewNow(s.ID, true))
+	r.stripe.Inject(httpsim.Fault{Route: "GET /v1/subscriptions/{id}", Code: "missing"})
+	n += r.webhooks()
+	if got := r.outcomes(n); got["skipped/unknown_subscription"] == 0 {
+		t.Errorf("outcomes %v", got)
+	}
+	if note := r.query("SELECT any(note) FROM {db}.syncs WHERE reason = 'unknown_subscription' AND key = 'stripe:subscription:" + s.ID + "'"); !strings.Contains(note, "Stripe has no subscription") {
+		t.Errorf("the row says %q", note)
+	}
+	if after, _ := r.limio.Get(id); after.Text("updated") != before.Text("updated") {
+		t.Error("Limio's record was touched")
+	}
+}
+
 // Stripe's own published fixtures, wrapped as signed webhooks, and tokens of
 // both signature families, through a broker to rows.
 func TestRealInput(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	p := newIDP(t)
 	r.cfg.Login.Providers = append(r.cfg.Login.Providers, p.provider())

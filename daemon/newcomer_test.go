@@ -94,6 +94,34 @@ func TestOrderIsSentOnce(t *testing.T) {
 	}
 }
 
+// A record of limited use is made once, says that it is one, and is followed from
+// then on like any other.
+func TestNewcomerIsRecorded(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t)
+	r.ordering()
+	r.cfg.Stripe.Newcomers.Mode = "record"
+	s := r.newcomer()
+	r.stripe.TakeEvents()
+	r.start()
+	for range 2 {
+		r.announce(s)
+		r.eventually("the renewal is in Limio", func() bool {
+			want, _ := r.stripe.Subscription(s.ID)
+			return r.limioTermEnds(want.CurrentPeriodEnd.UTC().Format("2006-01-02"))
+		})
+	}
+	if subs := r.limio.Objects(limio.TypeSubscription); len(subs) != 1 || subs[0].Text("data.stripe.subscription_id") != s.ID {
+		t.Errorf("%d subscriptions in Limio: %+v", len(subs), subs)
+	}
+	if got := r.limio.Calls()[orderRoute]; got != 0 {
+		t.Errorf("%d orders were sent", got)
+	}
+	r.eventually("one sync says that it created it", func() bool {
+		return r.query("SELECT countIf(outcome = 'applied' AND reason = 'created') FROM {db}.syncs WHERE key = 'stripe:subscription:"+s.ID+"'") == "1"
+	})
+}
+
 // limioTermEnds reports whether Limio's only subscription ends its term on a day.
 func (r *road) limioTermEnds(day string) bool {
 	for _, o := range r.limio.Objects(limio.TypeSubscription) {

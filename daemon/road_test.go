@@ -56,7 +56,7 @@ func newRoad(t *testing.T) *road {
 	r := &road{t: t, clock: httpsim.RunningClock(), sql: embeddedtest.ClickHouse(t), stop: func() {}}
 	r.zuora = zuora.New(zuora.Config{Clock: r.clock, Seed: 1})
 	r.stripe = stripe.New(stripe.Config{Clock: r.clock, Seed: 2})
-	r.limio = limio.New(limio.Config{Clock: r.clock, Seed: 3, Zuora: r.zuoraSource})
+	r.limio = limio.New(limio.Config{Clock: r.clock, Seed: 3, Zuora: r.zuoraSource, Stripe: r.stripeSource})
 	serve := func(h http.Handler) string {
 		s := httptest.NewServer(h)
 		t.Cleanup(s.Close)

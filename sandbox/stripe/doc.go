@@ -20,8 +20,8 @@
 //	GET /v1/payment_methods/{id}
 //
 // Everything else is Stripe's "Unrecognized request URL", counted under "/".
-// The fault codes are rate_limit, lock_timeout, internal, unavailable and
-// forbidden.
+// The fault codes are rate_limit, lock_timeout, internal, unavailable,
+// forbidden and missing (it has been deleted).
 //
 // # Events
 //

@@ -180,9 +180,11 @@ func (s *Server) renderFault(w http.ResponseWriter, r *http.Request, code string
 	case "forbidden":
 		e.status = http.StatusForbidden
 		e.Message = "The provided key does not have the required permissions for this endpoint on account 'acct_sandbox'."
+	case "missing": // what was asked for has been deleted
+		e = missing("object", r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:], "id")
 	default:
 		e.status, e.Type = http.StatusInternalServerError, "api_error"
-		e.Message = fmt.Sprintf("The sandbox knows no fault %q: use rate_limit, lock_timeout, internal, unavailable or forbidden.", code)
+		e.Message = fmt.Sprintf("The sandbox knows no fault %q: use rate_limit, lock_timeout, internal, unavailable, forbidden or missing.", code)
 	}
 	s.writeError(w, e)
 }

@@ -449,7 +449,7 @@ func TestFaults(t *testing.T) {
 		reason bool
 	}{
 		"rate_limit": {429, "rate_limit", true}, "lock_timeout": {429, "lock_timeout", false}, "internal": {500, "", false},
-		"unavailable": {503, "", false}, "forbidden": {403, "", false}, "no such fault": {500, "", false},
+		"unavailable": {503, "", false}, "forbidden": {403, "", false}, "missing": {404, "resource_missing", false}, "no such fault": {500, "", false},
 	} {
 		w.ResetCalls()
 		w.Inject(httpsim.Fault{Route: route, Code: code, Times: 1})
