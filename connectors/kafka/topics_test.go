@@ -2,9 +2,15 @@ package kafka
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"math/big"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -96,6 +102,65 @@ func TestPing(t *testing.T) {
 	if err := nobody.Ping(limited(t)); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("%v, want an error that names the address", err)
 	}
+}
+
+// A broker that asks for a client certificate gets the configured one, and
+// nobody without it gets in.
+func TestClientCertificate(t *testing.T) {
+	pair, certFile, keyFile := selfSigned(t)
+	pool := x509.NewCertPool()
+	pool.AddCert(pair.Leaf)
+	cluster := kafkatest.Fake(t, kfake.TLS(&tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+	}))
+	cfg := quick(cluster.ListenAddrs()[0])
+	cfg.TLS = TLS{Enabled: true, CAFile: certFile, CertFile: certFile, KeyFile: keyFile}
+	c := newClient(t, cfg)
+	topic := makeTopic(t, c, Topic{Name: "t", Partitions: 1})
+	write(t, newWriter(t, c, WriterConfig{}), Record{Topic: topic, Value: []byte("v")})
+	if got := readAll(t, c, topic); len(got) != 1 {
+		t.Errorf("%d partitions were read", len(got))
+	}
+	cfg.TLS.CertFile, cfg.TLS.KeyFile = "", ""
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := newClient(t, cfg).Ping(ctx); err == nil {
+		t.Error("a client without a certificate was let in")
+	}
+}
+
+// selfSigned is a certificate for 127.0.0.1 that server and client may show, and
+// its files.
+func selfSigned(t *testing.T) (pair tls.Certificate, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		t.Fatal(err)
+	}
+	return pair, certFile, keyFile
 }
 
 func TestTLSAndSASL(t *testing.T) {
