@@ -86,5 +86,6 @@
 // a clear 400), expanding basil's new paths, and real rate limits (inject a
 // fault instead). An expired card still pays; say FailPayments to decline it.
 // The legacy plan object beside a price is not rendered. A deleted customer's
-// payment methods are detached without an event.
+// payment methods are detached without an event. No answer has
+// Stripe-Should-Retry unless a fault sets it.
 package stripe
