@@ -10,8 +10,8 @@ import (
 )
 
 // ReplayAsk asks for syncs to be looked at again, as things are now: a replay
-// reads, and so never writes what is out of date. Exactly one of SyncIDs, Filter
-// and NeverProcessed says which.
+// reads, and so never writes what is out of date, and it may do no more than what
+// it repeats. Exactly one of SyncIDs, Filter and NeverProcessed says which.
 type ReplayAsk struct {
 	Asker
 	Why            string   `json:"why,omitempty" maxLength:"1000" doc:"it is recorded"`
@@ -38,15 +38,24 @@ type ReplayTarget struct {
 	SyncID string     `json:"sync_id,omitempty"`
 	Key    record.Key `json:"key"`
 	Was    string     `json:"was,omitempty" doc:"outcome/reason"`
+	As     string     `json:"as,omitempty" enum:"plan,passed_over" doc:"plan: it was asked for as a plan, so nothing will be written; passed_over: it will not be looked at; absent: it is looked at as things are now"`
 }
+
+// What becomes of a target that is not simply looked at again.
+const (
+	ReplayAsPlan     = "plan"
+	ReplayPassedOver = "passed_over"
+)
 
 // ReplayAnswer says what was scheduled, durably.
 type ReplayAnswer struct {
 	Run        string    `json:"run,omitempty" doc:"GET /api/runs/{run} follows it; absent when there was nothing to look at"`
 	Matched    int64     `json:"matched"`
 	Scheduled  int64     `json:"scheduled" doc:"records that will be looked at"`
+	Planned    int64     `json:"planned" doc:"of those scheduled: were asked for as a plan, so nothing is written"`
 	Merged     int64     `json:"merged" doc:"matches whose record is looked at for another one"`
-	PassedOver int64     `json:"passed_over" doc:"matches that are about no record: messages, runs"`
+	PassedOver int64     `json:"passed_over" doc:"matches that are about no record (messages, runs), or could only write a reviewed plan"`
+	Reviewed   int64     `json:"reviewed" doc:"of those passed over: part of the application of a reviewed plan; have the plan applied again instead"`
 	Until      time.Time `json:"until" doc:"when the last one is due"`
 }
 

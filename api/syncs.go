@@ -57,6 +57,7 @@ type Sync struct {
 	Error     string        `json:"error,omitempty"`
 	Related   []string      `json:"related,omitempty"`
 	Plan      string        `json:"plan,omitempty" doc:"of an observed sync"`
+	Mode      string        `json:"mode,omitempty" doc:"write, delegate, or observe: nothing could be written"`
 }
 
 // SyncPage is a page of them.

@@ -37,7 +37,7 @@ func (h chHistory) Find(ctx context.Context, f api.Filter, after string, limit i
 		out.Syncs = append(out.Syncs, api.Sync{
 			ID: r.SyncID, Key: r.Key, Outcome: r.Outcome, Reason: r.Reason, Note: r.Note, Cause: r.Cause, Type: r.Type, Delivery: r.Delivery,
 			Origin: r.Origin, Received: r.Received, At: r.At, Next: r.Next, Attempts: r.Attempts, Changes: r.Changes, Recovered: r.Recovered,
-			Class: r.Class, Error: r.Error, Related: r.Related, Plan: r.Plan,
+			Class: r.Class, Error: r.Error, Related: r.Related, Plan: r.Plan, Mode: r.Mode,
 		})
 	}
 	return out, nil
@@ -87,7 +87,7 @@ func (h chHistory) Unfinished(ctx context.Context, before time.Time, limit int) 
 			if r.Outcome == "" {
 				was = api.UnderWay
 			}
-			out = append(out, target{id: r.ID, key: r.Key, was: was, sync: r.SyncID, ref: r.Ref})
+			out = append(out, target{id: r.ID, key: r.Key, was: was, sync: r.SyncID, ref: r.Ref, limits: limitsOf(r.Cause, r.Type, r.Mode)})
 		}
 		if after = next; after == "" {
 			break

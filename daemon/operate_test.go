@@ -15,6 +15,7 @@ import (
 	"hotsync/api"
 	"hotsync/connectors/kafka"
 	"hotsync/daemon/config"
+	"hotsync/daemon/sweep"
 	"hotsync/event"
 	"hotsync/internal/fault"
 	"hotsync/record"
@@ -237,6 +238,76 @@ func TestReplayLooksAtARecordOnce(t *testing.T) {
 	triggers, _ := d.triggers(t)
 	if len(triggers) != 2 || len(triggers[0].Also) != 1 || triggers[0].Also[0].ID != event.Digest("replay", got.Run, "s00002") || triggers[0].Also[0].Delivery != got.Run {
 		t.Errorf("%+v", triggers)
+	}
+}
+
+// A replay may do no more than what it repeats: neither of syncs nor of what
+// never ended.
+func TestReplayOfSyncsWidensNothing(t *testing.T) {
+	const run = "stripe-drift/20270105T100000Z-ab12"
+	all := []struct {
+		cause     event.Cause
+		why, mode string
+		scheduled int64
+		plan      bool
+		reviewed  int64
+	}{
+		{event.CauseSweep, "billing_changed", "write", 1, false, 0},
+		{event.CauseSweep, "billing_changed", "observe", 1, true, 0},
+		{event.CauseReplay, "", "observe", 1, true, 0}, // of a plan, or of a dead letter of one
+		{event.CauseSweep, sweep.WhyReviewed, "write", 0, false, 1},
+		{event.CauseReplay, sweep.WhyReviewed, "observe", 0, false, 1},
+		{event.CauseLogin, "login", "observe", 1, false, 0}, // the configuration forbade it, and no longer does
+	}
+	for _, tt := range all {
+		for name, ask := range map[string]api.ReplayAsk{
+			"syncs": {Asker: by("ann"), SyncIDs: []string{"s1"}}, "filter": {Asker: by("ann"), Filter: &api.Filter{Run: run}}, "never": {Asker: by("ann"), NeverProcessed: true},
+		} {
+			key := record.StripeSubscription("sub_1")
+			past := &pastSyncs{
+				syncs:      []api.Sync{{ID: "s1", Key: key, Outcome: event.Failed, Cause: tt.cause, Type: tt.why, Mode: tt.mode, Delivery: run, Received: noon.Add(-time.Hour)}},
+				unfinished: []target{{id: "t1", key: key, sync: "s1", limits: limitsOf(tt.cause, tt.why, tt.mode)}},
+			}
+			d := &durable{left: -1}
+			r := newReplays(d, past)
+			p, err := r.Preview(t.Context(), ask)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := r.Replay(t.Context(), ask)
+			if err != nil {
+				t.Fatal(err)
+			}
+			triggers, _ := d.triggers(t)
+			if got.Matched != 1 || got.Scheduled != tt.scheduled || got.Reviewed != tt.reviewed || got.PassedOver != tt.reviewed || int64(len(triggers)) != tt.scheduled {
+				t.Errorf("%s, %+v: %+v, %d triggers", name, tt, got, len(triggers))
+			}
+			as := ""
+			if tt.reviewed > 0 {
+				as = api.ReplayPassedOver
+			}
+			if tt.scheduled > 0 && triggers[0].Plan != tt.plan {
+				t.Errorf("%s, %+v: %+v", name, tt, triggers[0])
+			}
+			if tt.plan {
+				as = api.ReplayAsPlan
+			}
+			if (got.Planned == 1) != tt.plan || p.Sample[0].As != as {
+				t.Errorf("%s, %+v: %+v, sample %+v", name, tt, got, p.Sample)
+			}
+		}
+	}
+	// A record that a sync may write is written, whatever else is asked of it.
+	key := record.StripeSubscription("sub_1")
+	past := &pastSyncs{syncs: []api.Sync{
+		{ID: "s1", Key: key, Cause: event.CauseSweep, Mode: "observe", Received: noon.Add(-time.Hour)},
+		{ID: "s2", Key: key, Cause: event.CauseStripe, Mode: "write", Received: noon.Add(-time.Hour)},
+	}}
+	d := &durable{left: -1}
+	got, err := newReplays(d, past).Replay(t.Context(), api.ReplayAsk{Asker: by("ann"), SyncIDs: []string{"s1", "s2"}})
+	triggers, _ := d.triggers(t)
+	if err != nil || got.Scheduled != 1 || got.Merged != 1 || got.Planned != 0 || triggers[0].Plan {
+		t.Errorf("%+v, %v, %+v", got, err, triggers)
 	}
 }
 

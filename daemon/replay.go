@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hotsync/api"
+	"hotsync/daemon/sweep"
 	"hotsync/event"
 	"hotsync/internal/fault"
 	"hotsync/record"
@@ -32,9 +33,40 @@ type target struct {
 	key record.Key
 	was string // outcome/reason
 	via string // how the key was found, when that is known
+	// What it was allowed to do, which its replay must not exceed.
+	limits limits
 	// Of a trigger that never came to an end: its sync goes on.
 	sync string
 	ref  event.Ref
+}
+
+// limits are what a sync or a trigger was narrowed to.
+type limits struct {
+	plan     bool // nothing may be written
+	reviewed bool // only what a person had reviewed may be
+}
+
+// limitsOf tells what was asked for from what the log says of it: who asked, for
+// what (Trigger.Type), and the mode of the sync. Logins and the messages of
+// billing systems ask for whatever the configuration allows, so theirs are only
+// observed while that says so. Whether a sweep's or a replay's was observed for
+// that reason the log does not say; then nothing is written.
+func limitsOf(cause event.Cause, why, mode string) limits {
+	if writesAnyway(cause) {
+		return limits{}
+	}
+	return limits{plan: mode == "observe", reviewed: why == sweep.WhyReviewed}
+}
+
+// as says what becomes of a target, where it is not simply looked at again.
+func (t target) as() string {
+	switch {
+	case !isRecord(t.key), t.limits.reviewed:
+		return api.ReplayPassedOver
+	case t.limits.plan:
+		return api.ReplayAsPlan
+	}
+	return ""
 }
 
 // replays has syncs looked at again. The triggers of a replay are a pure
@@ -42,7 +74,10 @@ type target struct {
 // before it is answered: a process that dies meanwhile leaves a planned event and
 // a part of the triggers, and whoever asks again with the same id completes them.
 // A trigger says where to look and carries no state, so a replay never writes
-// what is out of date, and looking twice is the same as once (Invariant 2).
+// what is out of date, and looking twice is the same as once (Invariant 2). Nor
+// does it widen anything: what was asked for as a plan stays a plan, and what was
+// to write a reviewed plan and no other is passed over, since the log does not
+// have that plan.
 type replays struct {
 	*desk
 	history history
@@ -75,7 +110,7 @@ func (r *replays) Preview(ctx context.Context, ask api.ReplayAsk) (api.ReplayPre
 		return api.ReplayPreview{}, err
 	}
 	for _, t := range targets[:min(sample, len(targets))] {
-		out.Sample = append(out.Sample, api.ReplayTarget{SyncID: t.id, Key: t.key, Was: t.was})
+		out.Sample = append(out.Sample, api.ReplayTarget{SyncID: t.id, Key: t.key, Was: t.was, As: t.as()})
 	}
 	return out, nil
 }
@@ -115,7 +150,8 @@ func (r *replays) Replay(ctx context.Context, ask api.ReplayAsk) (api.ReplayAnsw
 		return api.ReplayAnswer{}, fmt.Errorf("%w; ask again with id %q to complete it", err, t.id)
 	}
 	return answer, r.conclude(ctx, t, map[string]int64{
-		"matched": answer.Matched, "scheduled": answer.Scheduled, "merged": answer.Merged, "passed_over": answer.PassedOver,
+		"matched": answer.Matched, "scheduled": answer.Scheduled, "planned": answer.Planned, "merged": answer.Merged,
+		"passed_over": answer.PassedOver, "reviewed": answer.Reviewed,
 	})
 }
 
@@ -132,18 +168,21 @@ func (r *replays) allowed(ask api.ReplayAsk, n int64) error {
 }
 
 // triggers makes one trigger for every record among the targets: a look answers
-// for all syncs of the record.
+// for all syncs of the record, and writes if one of them may.
 func (r *replays) triggers(targets []target, t task, answer *api.ReplayAnswer) []event.Trigger {
 	at := map[record.Key]int{}
 	var out []event.Trigger
 	for _, x := range targets {
-		if !isRecord(x.key) {
+		if x.as() == api.ReplayPassedOver {
 			answer.PassedOver++
+			if x.limits.reviewed {
+				answer.Reviewed++
+			}
 			continue
 		}
 		one := event.Trigger{
 			ID: event.Digest("replay", t.run(), x.id), Key: x.key, Via: x.via, Cause: event.CauseReplay, Delivery: t.run(),
-			At: t.at, Received: t.at, SyncID: x.sync,
+			At: t.at, Received: t.at, SyncID: x.sync, Plan: x.limits.plan,
 		}
 		if x.ref.ID != "" {
 			one.Also = []event.Ref{x.ref}
@@ -158,6 +197,12 @@ func (r *replays) triggers(targets []target, t task, answer *api.ReplayAnswer) [
 			continue
 		}
 		out[i].Also = append(append(out[i].Also, one.Ref()), one.Also...)
+		out[i].Plan = out[i].Plan && one.Plan
+	}
+	for _, one := range out {
+		if one.Plan {
+			answer.Planned++
+		}
 	}
 	return out
 }
@@ -193,7 +238,9 @@ func (r *replays) targets(ctx context.Context, ask api.ReplayAsk, at time.Time, 
 			return nil, err
 		}
 		for _, s := range page.Syncs {
-			out = append(out, target{id: s.ID, key: s.Key, was: strings.Trim(string(s.Outcome)+"/"+string(s.Reason), "/")})
+			out = append(out, target{
+				id: s.ID, key: s.Key, was: strings.Trim(string(s.Outcome)+"/"+string(s.Reason), "/"), limits: limitsOf(s.Cause, s.Type, s.Mode),
+			})
 		}
 		if after = page.Next; after == "" {
 			break

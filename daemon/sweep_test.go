@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"hotsync/api"
 	"hotsync/connectors/kafka"
 	"hotsync/daemon/sweep"
 	"hotsync/record"
@@ -221,6 +222,47 @@ func TestApplyOfAReviewedPlan(t *testing.T) {
 	}
 	if sub, _ := r.limio.Get(ids[2]); sub.Text("status") != "active" {
 		t.Error("a record whose base had moved was written")
+	}
+}
+
+// A replay of a plan is a plan, and that of an application of one does not write
+// what nobody reviewed.
+func TestReplayOfARunWidensNothing(t *testing.T) {
+	r := newRoad(t)
+	subs, _ := r.subscriptions(2)
+	r.start()
+	r.sweep(sweep.StripeDrift, sweep.Ask{})
+	for _, s := range subs {
+		r.must(r.stripe.RenewNow(s.ID, true))
+	}
+	r.stripe.TakeEvents()
+	plan := r.sweep(sweep.StripeDrift, sweep.Ask{Mode: sweep.Plan})
+	r.ended(plan)
+	for _, s := range subs {
+		r.must(r.stripe.CancelNow(s.ID, stripe.ByStripe())) // they move
+	}
+	r.stripe.TakeEvents()
+	apply := r.sweep(sweep.StripeDrift, sweep.Ask{Mode: sweep.Apply, PlanOf: plan.ID})
+	if got := r.ended(apply); got["skipped/base_moved"] != 2 {
+		t.Fatalf("the plan was applied: %v", got)
+	}
+	wrote := len(r.limio.Writes())
+	replay := func(run string) (a api.ReplayAnswer) {
+		r.ask("/api/replay", api.ReplayAsk{Asker: api.Asker{By: "ann"}, Filter: &api.Filter{Run: run}}, &a)
+		return a
+	}
+	if a := replay(apply.ID); a.Matched != 2 || a.Scheduled != 0 || a.Reviewed != 2 {
+		t.Errorf("a replay of the application: %+v", a)
+	}
+	a := replay(plan.ID)
+	if a.Scheduled != 2 || a.Planned != 2 {
+		t.Errorf("a replay of the plan: %+v", a)
+	}
+	r.eventually("the replay has been worked", func() bool {
+		return r.query("SELECT count() FROM {db}.trigger_outcomes WHERE delivery = '"+a.Run+"' AND type != 'summary' AND outcome = 'observed'") == "2"
+	})
+	if n := len(r.limio.Writes()); n != wrote {
+		t.Errorf("replays of a plan and of its application made %d writes in Limio", n-wrote)
 	}
 }
 

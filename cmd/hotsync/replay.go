@@ -18,7 +18,9 @@ func replayCommand() *cobra.Command {
 		Long: `Have the records of past syncs looked at again: of the syncs named, of all that
 match the filters, of all that failed since a time, or of triggers that were
 taken in and never came to an end. A replay reads the billing system and Limio as
-they are now, so it never writes what is out of date.
+they are now, so it never writes what is out of date. It may do no more than what
+it repeats: what was asked for as a plan is planned again, and what applied a
+reviewed plan is passed over; have that plan applied again instead.
 
 Without --yes it says how many match and asks, or does nothing where there is
 nobody to ask (exit code 2).`,
@@ -127,15 +129,25 @@ func (v *replayVerb) run(ask api.ReplayAsk, yes bool) error {
 		return printJSON(w, a)
 	}
 	if a.Run == "" {
-		_, err := fmt.Fprintf(w, "matching: %s, and no record to look at\n", plural(int(a.Matched), "sync"))
+		fmt.Fprintf(w, "matching: %s, and no record to look at", plural(int(a.Matched), "sync"))
+		if a.Reviewed > 0 {
+			fmt.Fprintf(w, ": %d applied a reviewed plan, which hotsync sweep NAME --apply RUN does again", a.Reviewed)
+		}
+		_, err := fmt.Fprintln(w)
 		return err
 	}
 	fmt.Fprintf(w, "%s: %s to be looked at", a.Run, plural(int(a.Scheduled), "record"))
 	if a.Merged > 0 {
 		fmt.Fprintf(w, ", %d more syncs of the same records", a.Merged)
 	}
-	if a.PassedOver > 0 {
-		fmt.Fprintf(w, ", %d passed over (about no record)", a.PassedOver)
+	if a.Planned > 0 {
+		fmt.Fprintf(w, ", %d of them as the plans that they were, without writing", a.Planned)
+	}
+	if n := a.PassedOver - a.Reviewed; n > 0 {
+		fmt.Fprintf(w, ", %d passed over (about no record)", n)
+	}
+	if a.Reviewed > 0 {
+		fmt.Fprintf(w, ", %d passed over (part of applying a reviewed plan: hotsync sweep NAME --apply RUN does that again)", a.Reviewed)
 	}
 	if left := time.Until(a.Until); left > time.Second {
 		fmt.Fprintf(w, "; the last one in %s", left.Round(time.Second))
@@ -165,7 +177,8 @@ func (v *replayVerb) preview(ask api.ReplayAsk) (going bool, err error) {
 	}
 	var rows [][]string
 	for _, s := range p.Sample {
-		rows = append(rows, []string{"", s.Key.String(), s.Was, s.SyncID})
+		as := map[string]string{api.ReplayAsPlan: "as a plan", api.ReplayPassedOver: "passed over"}[s.As]
+		rows = append(rows, []string{"", s.Key.String(), s.Was, s.SyncID, as})
 	}
 	if err := table(w, "", rows); err != nil {
 		return false, err

@@ -156,6 +156,7 @@ type TriggerRow struct {
 	Outcome event.Outcome // "" when it is under way
 	Reason  event.Reason
 	Note    string
+	Mode    string    // of its sync: write, delegate or observe
 	Last    time.Time // of the latest event about it
 	Next    time.Time // of a deferred one; else zero
 }
@@ -212,7 +213,38 @@ func (s *Store) NeverFinished(ctx context.Context, olderThan time.Time, page Pag
 		out = out[:n]
 		next = cursor{out[n-1].Received, out[n-1].ID}.String()
 	}
+	if err := s.addModes(ctx, out); err != nil {
+		return fail(err)
+	}
 	return out, next, nil
+}
+
+// addModes reads in which mode the syncs of triggers were done last.
+func (s *Store) addModes(ctx context.Context, rows []TriggerRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	ids := make([]string, len(rows))
+	for i, r := range rows {
+		ids[i] = r.SyncID
+	}
+	found, err := s.conn.Query(s.within(ctx, time.Time{}, time.Time{}), s.in("SELECT sync_id, argMax(toString(mode), _offset) FROM @sync_events WHERE sync_id IN (?) GROUP BY sync_id"), ids)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = found.Close() }() // nothing is lost: the rows were read
+	modes := map[string]string{}
+	for found.Next() {
+		var id, mode string
+		if err := found.Scan(&id, &mode); err != nil {
+			return err
+		}
+		modes[id] = mode
+	}
+	for i := range rows {
+		rows[i].Mode = modes[rows[i].SyncID]
+	}
+	return found.Err()
 }
 
 // NeverFinishedCount returns how many triggers NeverFinished has.

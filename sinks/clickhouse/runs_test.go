@@ -145,9 +145,17 @@ func TestNeverFinished(t *testing.T) {
 	waiting := ref("waiting", 9*time.Second)
 	want := TriggerRow{
 		Ref: waiting, SyncID: "waiting", Key: record.StripeSubscription("sub_waiting"), Outcome: event.Deferred, Reason: event.ReasonRateLimited,
-		Last: noon.Add(9 * time.Second), Next: noon.Add(5 * time.Minute),
+		Mode: "write", Last: noon.Add(9 * time.Second), Next: noon.Add(5 * time.Minute),
 	}
 	if diff := cmp.Diff(want, rows[1]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// What was only to be planned says so.
+	rows, _, err = st.NeverFinished(t.Context(), noon.Add(24*time.Hour), Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows[2].ID != "run-waits" || rows[2].Mode != "observe" || rows[3].Mode != "write" {
+		t.Errorf("modes: %+v", rows)
 	}
 }

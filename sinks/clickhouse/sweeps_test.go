@@ -57,7 +57,7 @@ func sweeping(tb testing.TB) []event.Event {
 	// Every other end.
 	s.add("run-same", event.Done, event.InSync, 1, start+8*sec, equal, why("run-same", "billing_changed", 6*sec))
 	s.add("run-waits", event.Done, event.Deferred, 1, start+9*sec, sweep(func(e *event.Event) {
-		e.Reason, e.Next = event.ReasonRateLimited, noon.Add(start+10*time.Minute)
+		e.Reason, e.Next, e.Mode = event.ReasonRateLimited, noon.Add(start+10*time.Minute), "observe"
 	}), why("run-waits", "billing_changed", 7*sec))
 	s.add("run-shop", event.Done, event.Suppressed, 1, start+10*sec, sweep(reason(event.ReasonOrigin)), why("run-shop", "billing_changed", 8*sec))
 	s.add("run-out", event.Done, event.Skipped, 1, start+11*sec, sweep(reason(event.ReasonOutOfScope)), why("run-out", "never_seen", 9*sec))
