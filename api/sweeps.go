@@ -82,6 +82,7 @@ func RunEnded(state string) bool { return state == "done" || state == "failed" |
 type Outcomes struct {
 	Answered int64            `json:"answered" doc:"triggers with an outcome"`
 	Final    int64            `json:"final" doc:"of these, not put off"`
+	LedTo    int64            `json:"led_to" doc:"further records that those handed on led to, whose triggers are counted here too"`
 	Drifted  int64            `json:"drifted" doc:"found different: applied or observed"`
 	Repaired int64            `json:"repaired" doc:"applied"`
 	Failed   int64            `json:"failed"`

@@ -104,11 +104,11 @@ func (h chHistory) CountUnfinished(ctx context.Context, before time.Time) (int64
 
 // Outcomes implements runBook.
 func (h chHistory) Outcomes(ctx context.Context, run string) (api.Outcomes, error) {
-	counts, err := h.store.RunProgress(ctx, run)
+	p, err := h.store.RunProgress(ctx, run)
 	if err != nil {
 		return api.Outcomes{}, ready(err)
 	}
-	out := api.Outcomes{ByName: map[string]int64{}}
+	counts, out := p.Outcomes, api.Outcomes{LedTo: p.LedTo, Final: p.Final(), ByName: map[string]int64{}}
 	for o, n := range counts {
 		if o == "" {
 			out.ByName[api.UnderWay] = n
@@ -116,9 +116,6 @@ func (h chHistory) Outcomes(ctx context.Context, run string) (api.Outcomes, erro
 		}
 		out.ByName[string(o)] = n
 		out.Answered += n
-		if o.Final() {
-			out.Final += n
-		}
 	}
 	out.Repaired, out.Failed = counts[event.Applied], counts[event.Failed]
 	out.Drifted = out.Repaired + counts[event.Observed]

@@ -74,7 +74,7 @@ func (p *planning) prepare(v vendors, store plans, opt Options) error {
 func lists(v vendors, p plans) sweep.Lists {
 	out := sweep.Lists{Limio: v.limio.List, Reviewed: func(ctx context.Context, run, cursor string) ([]sweep.Reviewed, string, error) {
 		return reviewed(ctx, p, run, cursor)
-	}}
+	}, Review: func(ctx context.Context, run string) (sweep.Review, error) { return review(ctx, p, run) }}
 	if v.zuora != nil {
 		out.ZuoraAccounts, out.ZuoraGlimpses, out.ZuoraChanged = v.zuora.Accounts, v.zuora.Glimpses, v.zuora.Changed
 		out.ZuoraKinds = zuora.ChangeKinds()
@@ -93,9 +93,27 @@ func lists(v vendors, p plans) sweep.Lists {
 	return out
 }
 
-// plans are what runs proposed, as ClickHouse has it.
+// plans are what runs proposed, and how they ended, as ClickHouse has it.
 type plans interface {
 	Planned(ctx context.Context, run, afterKey string, limit int, outcomes ...event.Outcome) ([]clickhouse.PlannedRow, error)
+	RunSummary(ctx context.Context, run string) (s clickhouse.RunSummary, found bool, err error)
+	RunProgress(ctx context.Context, run string) (clickhouse.RunProgress, error)
+}
+
+// review is what ClickHouse knows of a run that planned.
+func review(ctx context.Context, p plans, run string) (sweep.Review, error) {
+	s, found, err := p.RunSummary(ctx, run)
+	if err != nil {
+		return sweep.Review{}, err
+	}
+	n, err := p.RunProgress(ctx, run)
+	if err != nil {
+		return sweep.Review{}, err
+	}
+	return sweep.Review{
+		Known: found, Plan: s.Mode == "observe", Whole: s.Outcome != event.Failed, HandedOn: s.Stats["handed_on"],
+		LedTo: n.LedTo, Final: n.Final(), Waiting: n.Waiting(),
+	}, nil
 }
 
 // reviewedAtOnce bounds a page of a reviewed plan.

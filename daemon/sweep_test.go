@@ -213,7 +213,6 @@ func TestApplyOfAReviewedPlan(t *testing.T) {
 	}
 	r.stripe.TakeEvents()
 	plan := r.sweep(sweep.StripeDrift, sweep.Ask{Mode: sweep.Plan})
-	r.ended(plan)
 	r.must(r.stripe.CancelNow(subs[2].ID, stripe.ByStripe())) // it moves
 	r.stripe.TakeEvents()
 	run := r.sweep(sweep.StripeDrift, sweep.Ask{Mode: sweep.Apply, PlanOf: plan.ID})
@@ -222,6 +221,13 @@ func TestApplyOfAReviewedPlan(t *testing.T) {
 	}
 	if sub, _ := r.limio.Get(ids[2]); sub.Text("status") != "active" {
 		t.Error("a record whose base had moved was written")
+	}
+	// What is no plan is refused, and says why.
+	for _, of := range []string{run.ID, "stripe-drift/20990101T000000Z-abcd"} {
+		_, err := sweep.Request(t.Context(), topicLedger{r}, sweep.StripeDrift, sweep.Ask{Action: sweep.Start, Mode: sweep.Apply, PlanOf: of, By: "test", At: r.clock.Now()})
+		if err == nil || !strings.Contains(err.Error(), "run") {
+			t.Errorf("an application of %s: %v", of, err)
+		}
 	}
 }
 

@@ -126,7 +126,8 @@ type Event struct {
 	// Plan identifies the changes as they were before personal data was masked,
 	// for a person who reviews them (Trigger.Base). Set on observed syncs.
 	Plan string `json:"plan,omitempty"`
-	// Stats are the numbers of a run: of a sweep, or of a replay.
+	// Stats are the numbers of a run, of a sweep or of a replay; of a fan-out,
+	// led_to is how many triggers it made.
 	Stats    map[string]int64 `json:"stats,omitempty"`
 	Callouts []Callout        `json:"callouts,omitempty"`
 	Class    string           `json:"error_class,omitempty"`

@@ -49,6 +49,9 @@ func TestLimioRecordLeadsToItsOwner(t *testing.T) {
 			if len(v.Now) > 0 && (v.Now[0].Key != tt.want || v.Now[0].Limio != "sub-9") {
 				t.Errorf("led to %s by %q", v.Now[0].Key, v.Now[0].Limio)
 			}
+			if v.Event.Stats["led_to"] != int64(len(v.Now)) {
+				t.Errorf("the event says that it led to %v, and it did to %d", v.Event.Stats, len(v.Now))
+			}
 			// Whatever it is, a sweep does not ask again until somebody touches it.
 			g := record.Glimpse{Key: k, Mark: LimioMark("2026-03-01T10:00:00.000Z")}
 			if _, due := Due(g, w.memory[k], w.now, time.Hour); due {

@@ -31,6 +31,9 @@ func (s *sync) event(phase event.Phase, calls []callout.Call) event.Event {
 	ev.Outcome, ev.Reason, ev.Note = s.outcome, s.reason, s.note
 	ev.Changes = s.mask(s.changes)
 	ev.Plan = s.plan
+	if n := len(s.verdict.Now); n > 0 {
+		ev.Stats = map[string]int64{"led_to": int64(n)} // for whoever waits for all that a run leads to
+	}
 	ev.Worked = max(0, now.Sub(s.start).Milliseconds())
 	for _, c := range calls {
 		out := event.Callout{At: c.At, Service: c.Service, Method: c.Method, Route: c.Route, Status: c.Status, Duration: c.Duration.Milliseconds()}

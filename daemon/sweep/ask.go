@@ -15,8 +15,8 @@ import (
 // the end of the run under way. It returns the id of the request: Status shows
 // what became of it. A request with the id of the newest one is that one again,
 // and changes nothing. It fails with fault.NotFound for a sweep that there is not
-// or that is not configured, with fault.Refused for a request that makes no
-// sense, and with fault.Locked when a run is under way, when another request
+// or that is not configured and for a plan of a run that there is not, with
+// fault.Refused for a request that makes no sense, and with fault.Locked when a run is under way, when another request
 // waits, or when the sweep is paused.
 func Request(ctx context.Context, l ledger, name string, ask Ask) (id string, err error) {
 	st, err := known(l, name)
@@ -38,6 +38,11 @@ func Request(ctx context.Context, l ledger, name string, ask Ask) (id string, er
 	}
 	if ask.Action == Start {
 		if err := free(l, st, waiting); err != nil {
+			return "", err
+		}
+	}
+	if ask.Action == Start && ask.Mode == Apply {
+		if err := st.proposes(ask.PlanOf); err != nil {
 			return "", err
 		}
 	}

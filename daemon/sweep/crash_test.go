@@ -21,6 +21,10 @@ import (
 // of a sweep to its end. deaths says after how many steps each dies.
 func (w *world) survive(t *testing.T, name string, ask Ask, deaths []int) (died int) {
 	t.Helper()
+	if ask.Mode == Apply {
+		w.remember(t, Run{ID: ask.PlanOf, Mode: Plan, Status: Done, Started: time.Now().Add(-time.Hour)})
+	}
+	before := len(w.state(t, name).Last)
 	l := w.start(t, w.config())
 	w.set(func() { w.steps = 0 })
 	for i := 0; ; i++ {
@@ -42,7 +46,7 @@ func (w *world) survive(t *testing.T, name string, ask Ask, deaths []int) (died 
 				}
 				died++
 			default:
-				if s := w.state(t, name); s.Current == nil && len(s.Last) == 1 {
+				if s := w.state(t, name); s.Current == nil && len(s.Last) == before+1 {
 					w.set(func() { w.crashIn = 0 })
 					l.end()
 					return died
@@ -87,7 +91,7 @@ func TestCrashAnywhere(t *testing.T) {
 	}{
 		"changed": {ZuoraChanged, Ask{}}, "full": {ZuoraFull, Ask{}}, "events": {StripeEvents, Ask{}}, "drift": {StripeDrift, Ask{}},
 		"orphans": {LimioOrphans, Ask{}}, "deep": {StripeDrift, Ask{Deep: true}}, "plan": {ZuoraFull, Ask{Mode: Plan}},
-		"apply": {StripeDrift, Ask{Mode: Apply, PlanOf: "stripe-drift/x"}},
+		"apply": {StripeDrift, Ask{Mode: Apply, PlanOf: "stripe-drift/19991231T230000Z-0000"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

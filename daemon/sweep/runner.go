@@ -139,8 +139,10 @@ func (r *runner) answer() bool {
 		h.Answer = fmt.Sprintf("skipped: run %s is under way", run.ID)
 	case r.st.Off:
 		h.Answer = "refused: what the sweep reads is not configured"
-	case ask.Mode == Apply && r.cfg.Lists.Reviewed == nil:
+	case ask.Mode == Apply && (r.cfg.Lists.Reviewed == nil || r.cfg.Lists.Review == nil):
 		h.Answer = "refused: there is no place to read reviewed plans from"
+	case ask.Mode == Apply && r.st.proposes(ask.PlanOf) != nil:
+		h.Answer = "refused: " + r.st.proposes(ask.PlanOf).Error()
 	default:
 		r.begin(ask, ask.ID)
 		h.Run = r.st.Current.ID
@@ -217,7 +219,7 @@ func (r *runner) begin(ask Ask, cause string) {
 // one that is remembered.
 func (r *runner) newID(now time.Time, cause string) string {
 	for {
-		id := r.name + "/" + now.UTC().Format("20060102T150405Z") + "-" + event.Digest("sweep-run-id", r.name, cause)[:4]
+		id := r.name + "/" + now.UTC().Format(runTimes) + "-" + event.Digest("sweep-run-id", r.name, cause)[:4]
 		if !slices.ContainsFunc(r.st.Last, func(past Run) bool { return past.ID == id }) {
 			return id
 		}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"hotsync/internal/fault"
 	"hotsync/record"
 )
 
@@ -220,21 +219,4 @@ func (c Config) limioStage(t record.Type, system string) func(context.Context, R
 		}
 		return out, nil
 	}
-}
-
-// reviewedStage hands on the plans of a run. Limio is read for each, since a
-// plan may mend what only Limio shows.
-func (c Config) reviewedStage(ctx context.Context, run Run, cursor string) (batch, error) {
-	found, next, err := c.Lists.Reviewed(ctx, run.PlanOf, cursor)
-	if err != nil {
-		return batch{}, err
-	}
-	out := batch{listed: len(found), next: next}
-	for _, r := range found {
-		if r.Key.IsZero() || r.Plan == "" {
-			return batch{}, fault.Newf(fault.Bug, "a reviewed plan has key %q and plan %q; both are required", r.Key, r.Plan)
-		}
-		out.findings = append(out.findings, finding{key: r.Key, why: WhyReviewed, verify: true, base: r.Plan, limio: r.Limio})
-	}
-	return out, nil
 }

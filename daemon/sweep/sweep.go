@@ -110,8 +110,10 @@ type Lists struct {
 	// Limio lists every record of a type, with its ID and the field "updated".
 	Limio func(ctx context.Context, t record.Type, cursor string) (found []record.Object, next string, err error)
 	// Reviewed lists the plans that a run made and a person may have applied.
-	// Optional: without it mode apply is refused.
+	// Optional, as Review: without them mode apply is refused.
 	Reviewed func(ctx context.Context, run, cursor string) (found []Reviewed, next string, err error)
+	// Review says whether all of them are there to be listed.
+	Review func(ctx context.Context, run string) (Review, error)
 }
 
 // GlimpsesAtOnce is how many ids Lists.ZuoraGlimpses gets at most

@@ -44,6 +44,7 @@ type world struct {
 	customers [][]record.Object
 	subs      [][]record.Object
 	reviewed  [][]Reviewed
+	review    Review
 
 	due      map[record.Key]string
 	stale    map[string]record.Key // by Limio id: who owns it
@@ -229,6 +230,11 @@ func (w *world) lists() Lists {
 			}
 			return at(w.reviewed, cursor)
 		},
+		Review: func(context.Context, string) (Review, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.review, nil
+		},
 	}
 }
 
@@ -369,6 +375,17 @@ func (w *world) last(t testing.TB, name string) Run {
 	return s.Last[0]
 }
 
+// remember puts a run that has ended into the ledger, as the newest.
+func (w *world) remember(t testing.TB, run Run) {
+	t.Helper()
+	name, _, _ := strings.Cut(run.ID, "/")
+	s := w.state(t, name)
+	s.Name, s.Last = name, append([]Run{run}, s.Last...)
+	if err := encode(context.Background(), operator{w}, StateKey(name), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // request asks for a run and lets it go on until everybody waits.
 func (w *world) request(t *testing.T, name string, ask Ask) string {
 	t.Helper()
@@ -453,5 +470,6 @@ func (w *world) populate() {
 		w.due[keyOf(id)] = "billing_changed"
 	}
 	w.looked[keyOf("s2")] = now
+	w.review = Review{Known: true, Plan: true, Whole: true, HandedOn: 2, Final: 2}
 	w.reviewed = [][]Reviewed{{{Key: keyOf("s2"), Plan: "p2", Limio: "sub-2"}}, {{Key: keyOf("A1"), Plan: "p1"}}}
 }

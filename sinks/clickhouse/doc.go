@@ -28,7 +28,8 @@
 //
 //	st.Find(ctx, Filter{…}, Page{…})     ([]SyncRow, next, error): syncs in their final state, newest first
 //	st.Count(ctx, Filter{…})             (int64, error)
-//	st.RunProgress(ctx, run)             (map[event.Outcome]int64, error): of a sweep's or a replay's triggers
+//	st.RunProgress(ctx, run)             (RunProgress, error): what became of a sweep's or a replay's triggers
+//	st.RunSummary(ctx, run)              (RunSummary, found bool, error): what a sweep said of itself when it ended
 //	st.Planned(ctx, run, afterKey, 100)  ([]PlannedRow, error): what a run would write, by key
 //	st.NeverFinished(ctx, before, Page{…})  ([]TriggerRow, next, error): work that seems lost
 //	st.NeverFinishedCount(ctx, before)   (int64, error)

@@ -105,7 +105,7 @@ func BenchmarkRead(b *testing.B) {
 		{"count a day", func() (int, error) {
 			return number(st.Count(b.Context(), Filter{Outcomes: []event.Outcome{event.Applied}, ReceivedSince: noon.AddDate(0, 0, 28)}))
 		}},
-		{"run progress", func() (int, error) { m, err := st.RunProgress(b.Context(), run); return len(m), err }},
+		{"run progress", func() (int, error) { p, err := st.RunProgress(b.Context(), run); return len(p.Outcomes), err }},
 		{"planned", func() (int, error) {
 			rows, err := st.Planned(b.Context(), run, "", 1000, event.Applied)
 			return len(rows), err

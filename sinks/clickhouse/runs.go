@@ -21,12 +21,71 @@ type PlannedRow struct {
 	Changes []record.Change
 }
 
+// RunProgress says what became of the triggers of a run.
+type RunProgress struct {
+	Outcomes map[event.Outcome]int64 // triggers by how they ended, "" for those that are under way
+	// LedTo is how many triggers of the run are not its own: looks at its keys
+	// led to them.
+	LedTo int64
+}
+
+// Final is how many triggers have come to an end.
+func (p RunProgress) Final() (n int64) {
+	for o, k := range p.Outcomes {
+		if o.Final() {
+			n += k
+		}
+	}
+	return n
+}
+
+// Waiting is how many triggers are known not to have come to an end.
+func (p RunProgress) Waiting() int64 { return p.Outcomes[""] + p.Outcomes[event.Deferred] }
+
+// RunSummary is what a run said of itself when it ended.
+type RunSummary struct {
+	Mode    string // observe: it was a plan
+	Outcome event.Outcome
+	Stats   map[string]int64
+}
+
+// RunSummary returns the summary of a run of a sweep. It is not found before the
+// run has ended and that was loaded.
+func (s *Store) RunSummary(ctx context.Context, run string) (out RunSummary, found bool, err error) {
+	fail := func(err error) (RunSummary, bool, error) {
+		return RunSummary{}, false, fmt.Errorf("read the summary of run %s: %w", run, classify(err))
+	}
+	rows, err := s.conn.Query(s.within(ctx, time.Time{}, time.Time{}), s.in("SELECT toString(mode), toString(outcome), stats FROM @syncs WHERE key = ?"),
+		record.Key{System: "sweep", Kind: "run", ID: run}.String())
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = rows.Close() }() // nothing is lost: the rows were read
+	for rows.Next() {
+		var outcome string
+		if err := rows.Scan(&out.Mode, &outcome, &out.Stats); err != nil {
+			return fail(err)
+		}
+		out.Outcome, found = event.Outcome(outcome), true
+	}
+	if err := rows.Err(); err != nil {
+		return fail(err)
+	}
+	return out, found, nil
+}
+
+// ledTo counts the triggers that fan-outs of a run made for it, which is what
+// those say of which a trigger of the run came first. A webhook or a login that
+// was merged with a sweep's trigger leads on in its own name.
+const ledTo = "SELECT sum(n) FROM (SELECT argMax(stats['led_to'], _version) AS n FROM @sync_events WHERE has(`triggers.delivery`, ?) AND `triggers.delivery`[1] = ? " +
+	"AND phase = 'done' AND (`triggers.cause`[1] != 'sweep' OR NOT arrayExists(c -> c != 'sweep', `triggers.cause`)) GROUP BY sync_id)"
+
 // RunProgress counts the triggers of a run of a sweep or a replay by how they
-// ended, "" for those that are under way. The run's summary is none of them, and
-// what nobody has begun to look at is not known here.
-func (s *Store) RunProgress(ctx context.Context, run string) (map[event.Outcome]int64, error) {
-	fail := func(err error) (map[event.Outcome]int64, error) {
-		return nil, fmt.Errorf("read the progress of run %s: %w", run, classify(err))
+// ended. The run's summary is none of them, and what nobody has begun to look at
+// is not known here.
+func (s *Store) RunProgress(ctx context.Context, run string) (RunProgress, error) {
+	fail := func(err error) (RunProgress, error) {
+		return RunProgress{}, fmt.Errorf("read the progress of run %s: %w", run, classify(err))
 	}
 	ctx, err := s.withinRun(ctx, run)
 	if err != nil {
@@ -37,16 +96,20 @@ func (s *Store) RunProgress(ctx context.Context, run string) (map[event.Outcome]
 		return fail(err)
 	}
 	defer func() { _ = rows.Close() }() // nothing is lost: the rows were read
-	out := map[event.Outcome]int64{}
+	out := RunProgress{Outcomes: map[event.Outcome]int64{}}
 	for rows.Next() {
 		var outcome string
 		var n int64
 		if err := rows.Scan(&outcome, &n); err != nil {
 			return fail(err)
 		}
-		out[event.Outcome(outcome)] = n
+		out.Outcomes[event.Outcome(outcome)] = n
 	}
 	if err := rows.Err(); err != nil {
+		return fail(err)
+	}
+	// After the outcomes: what they led to may only be missing from those.
+	if err := s.conn.QueryRow(ctx, s.in(ledTo), run, run).Scan(&out.LedTo); err != nil {
 		return fail(err)
 	}
 	return out, nil

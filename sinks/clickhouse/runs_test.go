@@ -32,11 +32,51 @@ func TestSweepRuns(t *testing.T) {
 	}
 	// One trigger of the 14 has not been looked at by anybody.
 	counts := map[event.Outcome]int64{event.Applied: 6, event.InSync: 1, event.Suppressed: 1, event.Skipped: 1, event.Observed: 1, event.Deferred: 1, event.Failed: 1, "": 1}
-	if diff := cmp.Diff(counts, progress); diff != "" {
+	if diff := cmp.Diff(RunProgress{Outcomes: counts}, progress); diff != "" || progress.Final() != 11 || progress.Waiting() != 2 {
 		t.Errorf("progress (-want +got):\n%s", diff)
 	}
-	if progress, err = st.RunProgress(t.Context(), "nothing' OR 1 --"); err != nil || len(progress) != 0 {
+	if progress, err = st.RunProgress(t.Context(), "nothing' OR 1 --"); err != nil || len(progress.Outcomes) != 0 || progress.LedTo != 0 {
 		t.Errorf("progress of no run: %v, %v", progress, err)
+	}
+	summary, found, err := st.RunSummary(t.Context(), runID)
+	if err != nil || !found || summary.Mode != "write" || summary.Outcome != event.Skipped || summary.Stats["handed_on"] != 14 {
+		t.Errorf("summary %+v, %v, %v", summary, found, err)
+	}
+	if _, found, err := st.RunSummary(t.Context(), "zuora-full/20270105T150100Z-0001"); err != nil || found {
+		t.Errorf("a run that is at work has a summary: %v, %v", found, err)
+	}
+}
+
+// Keys that lead to others: the run waits for those too, as far as they are its
+// own.
+func TestWhatARunLedTo(t *testing.T) {
+	const run = "stripe-events/20270105T120000Z-0001"
+	st, s := open(t), &story{tb: t}
+	asked := func(name string, cause event.Cause) event.Ref {
+		r := ref(name, 0)
+		if r.Cause = cause; cause == event.CauseSweep {
+			r.Type, r.Delivery = "event", run
+		}
+		return r
+	}
+	fan := func(n int64) func(*event.Event) {
+		return func(e *event.Event) {
+			e.Cause, e.Reason, e.Stats = event.CauseSweep, event.ReasonFannedOut, map[string]int64{"led_to": n}
+		}
+	}
+	s.add("put-off", event.Done, event.Deferred, 1, time.Second, nil, asked("put-off", event.CauseSweep))
+	s.add("put-off", event.Done, event.Skipped, 2, time.Minute, fan(2), asked("put-off", event.CauseSweep))
+	s.add("merged", event.Done, event.Skipped, 1, time.Minute, fan(4), asked("merged", event.CauseSweep), asked("webhook", event.CauseStripe)) // they are the webhook's
+	s.add("other", event.Done, event.Skipped, 1, time.Minute, fan(8), asked("first", event.CauseStripe), asked("second", event.CauseSweep))    // likewise
+	s.add("child", event.Done, event.Observed, 1, time.Minute, nil, asked("child", event.CauseSweep))
+	tell(t, st, s.events)
+	got, err := st.RunProgress(t.Context(), run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := RunProgress{Outcomes: map[event.Outcome]int64{event.Skipped: 3, event.Observed: 1}, LedTo: 2}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
