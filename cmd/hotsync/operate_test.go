@@ -198,6 +198,7 @@ func TestSweepPlanIsOneObject(t *testing.T) {
 	var res struct {
 		Run, Sweep, State string
 		Listed            int64
+		Incomplete        bool
 		Records           []struct {
 			Key, Plan string
 			Changes   []map[string]any
@@ -206,7 +207,7 @@ func TestSweepPlanIsOneObject(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &res); err != nil {
 		t.Fatalf("%v: %.200s", err, got.stdout)
 	}
-	if got.code != exitFine || res.Run != "zuora-full/1" || res.Sweep != "zuora-full" || res.State != "done" || res.Listed != 100 || len(res.Records) != 2500 {
+	if got.code != exitFine || res.Incomplete || res.Run != "zuora-full/1" || res.Sweep != "zuora-full" || res.State != "done" || res.Listed != 100 || len(res.Records) != 2500 {
 		t.Fatalf("code %d, %d records, %+v", got.code, len(res.Records), got.stderr)
 	}
 	if r := res.Records[2499]; r.Key != "stripe:subscription:sub_002499" || r.Plan != "p" || r.Changes[0]["after"] != "cancelled\x1b[31m" {
@@ -214,6 +215,48 @@ func TestSweepPlanIsOneObject(t *testing.T) {
 	}
 	if ask := d.all()[1].(api.SweepAsk); ask.Mode != "plan" {
 		t.Errorf("asked for %+v", ask)
+	}
+}
+
+// Records that were put off, or that ClickHouse does not have yet, are missing in
+// the list, and it says so.
+func TestSweepPlanThatIsIncomplete(t *testing.T) {
+	plan := func(r *api.Run) { r.Mode = "plan" }
+	cases := map[string]struct {
+		outcomes *api.Outcomes
+		missing  int64
+	}{
+		"not loaded":              {&api.Outcomes{Answered: 2, Final: 2}, 1},
+		"put off":                 {&api.Outcomes{Answered: 3, Final: 2, ByName: map[string]int64{"observed": 2, "deferred": 1}}, 1},
+		"what one led to":         {&api.Outcomes{Answered: 3, Final: 3, LedTo: 2}, 2},
+		"ClickHouse is not there": {nil, 3},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			reports := ends("done", plan)
+			reports[3].Outcomes = c.outcomes
+			d := &desk{answer: api.SweepAnswer{Seen: true, Run: "zuora-full/1"}, reports: reports[2:], records: 2}
+			d.serve(t)
+			got := run(t, "sweep", "zuora-full", "--plan", "-o", "json", "--patience", "1ms")
+			var res struct {
+				Incomplete bool
+				Unanswered int64
+				Records    []any
+			}
+			if err := json.Unmarshal([]byte(got.stdout), &res); err != nil {
+				t.Fatalf("%v: %s", err, got.stdout)
+			}
+			if got.code != exitFailed || !res.Incomplete || res.Unanswered != c.missing || len(res.Records) != 2 {
+				t.Errorf("code %d, %+v", got.code, res)
+			}
+			if name != "put off" {
+				return
+			}
+			person := run(t, "sweep", "zuora-full", "--plan", "--patience", "1ms")
+			if person.code != exitFailed || !strings.Contains(person.stderr, "not come to an end within 1ms") || strings.Contains(person.stdout, "to write this") {
+				t.Errorf("got %+v", person)
+			}
+		})
 	}
 }
 

@@ -25,7 +25,8 @@ reviewed and applied with --apply RUN, which writes what was planned and skips
 records that have changed since.
 
 The sweeps are zuora-changed, zuora-full, stripe-events, stripe-drift and
-limio-orphans. Exit code 1 means that the run failed or was cancelled.`,
+limio-orphans. Exit code 1 means that the run failed or was cancelled, or that
+what is printed is incomplete: some records have not come to an end (--patience).`,
 		Example: `  hotsync sweep ls
   hotsync sweep zuora-full --plan
   hotsync sweep zuora-full --apply zuora-full/20270105T100000Z-ab12
@@ -37,6 +38,7 @@ limio-orphans. Exit code 1 means that the run failed or was cancelled.`,
 	deep := cmd.Flags().Bool("deep", false, "look at every record on both sides, whatever is remembered of it")
 	apply := cmd.Flags().String("apply", "", "write what this run has planned, and nothing else")
 	noWait := cmd.Flags().Bool("no-wait", false, "print the id of the run as soon as it has begun")
+	loading := cmd.Flags().Duration("patience", time.Minute, "after the run, how long to wait for records that were put off or are not in ClickHouse yet")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return usage(errors.New("name a sweep, such as zuora-full"))
@@ -54,7 +56,7 @@ limio-orphans. Exit code 1 means that the run failed or was cancelled.`,
 		if err != nil {
 			return err
 		}
-		v := sweepVerb{cmd: cmd, client: c, name: args[0], json: output.value == "json"}
+		v := sweepVerb{cmd: cmd, client: c, name: args[0], json: output.value == "json", loading: *loading}
 		return v.run(cmd.Context(), body, !*noWait)
 	}
 	cmd.AddCommand(sweepListCommand())
@@ -155,6 +157,8 @@ type sweepVerb struct {
 	client *client
 	name   string
 	json   bool
+	// loading is how long ClickHouse is waited for once a run has ended.
+	loading time.Duration
 }
 
 func (v *sweepVerb) path() string { return "/api/sweeps/" + url.PathEscape(v.name) }
@@ -164,7 +168,6 @@ const (
 	between     = 500 * time.Millisecond // two looks
 	forPlanner  = time.Minute            // until the planner has seen a request
 	forRestart  = time.Minute            // that the daemon may be away meanwhile
-	forLoading  = time.Minute            // until ClickHouse knows what became of the records
 	withoutBars = 10 * time.Second       // between two lines about progress
 )
 
@@ -224,7 +227,7 @@ func (v *sweepVerb) run(ctx context.Context, body api.RunBody, wait bool) error 
 	if err := v.print(res); err != nil {
 		return err
 	}
-	if res.State != "done" {
+	if res.Incomplete {
 		return &exit{code: exitFailed}
 	}
 	return nil

@@ -56,7 +56,7 @@ func (v *sweepVerb) watch(ctx context.Context, run string) (api.RunReport, error
 				if ended.IsZero() {
 					ended = time.Now()
 				}
-				if known(rep) || time.Since(ended) > forLoading {
+				if missing(rep) == 0 || time.Since(ended) > v.loading {
 					show.done = true
 					return rep, nil
 				}
@@ -69,10 +69,18 @@ func (v *sweepVerb) watch(ctx context.Context, run string) (api.RunReport, error
 	}
 }
 
-// known reports whether ClickHouse has the outcome of every record that a run
-// handed on. Of a run that was cut short nobody knows how many will be worked.
-func known(rep api.RunReport) bool {
-	return rep.Run.State != "done" || rep.Run.HandedOn == 0 || (rep.Outcomes != nil && rep.Outcomes.Answered >= rep.Run.HandedOn)
+// missing is how many of the records that a run handed on, and of those that
+// they led to, are not known to have come to an end: put off, being worked, or
+// not in ClickHouse yet. Of a run that was cut short nobody knows how many will be
+// worked, so nothing of it is waited for.
+func missing(rep api.RunReport) int64 {
+	switch {
+	case rep.Run.State != "done" || rep.Run.HandedOn == 0:
+		return 0
+	case rep.Outcomes == nil:
+		return rep.Run.HandedOn
+	}
+	return max(0, rep.Run.HandedOn+rep.Outcomes.LedTo-rep.Outcomes.Final)
 }
 
 // progress shows how far a run has come: bars on a terminal, else a line from
@@ -196,18 +204,22 @@ type sweepResult struct {
 	HandedOn int64            `json:"handed_on"`
 	Calls    map[string]int64 `json:"calls,omitempty"`
 	Outcomes *api.Outcomes    `json:"outcomes"` // null: ClickHouse does not say
-	Missing  string           `json:"missing,omitempty"`
-	Seconds  float64          `json:"seconds"`
-	Note     string           `json:"note,omitempty"`
-	Error    string           `json:"error,omitempty"`
-	Records  []api.Planned    `json:"records,omitzero"` // of a plan
+	// Incomplete says that this is not all there is: the run was cut short, or
+	// so many records have not come to an end as Unanswered says.
+	Incomplete bool          `json:"incomplete"`
+	Unanswered int64         `json:"unanswered"`
+	Missing    string        `json:"missing,omitempty"`
+	Seconds    float64       `json:"seconds"`
+	Note       string        `json:"note,omitempty"`
+	Error      string        `json:"error,omitempty"`
+	Records    []api.Planned `json:"records,omitzero"` // of a plan
 }
 
 func resultOf(name string, rep api.RunReport) sweepResult {
 	r := rep.Run
 	return sweepResult{
 		Run: rep.ID, Sweep: name, Mode: r.Mode, State: r.State, Listed: r.Done, Equal: r.Equal, HandedOn: r.HandedOn, Calls: r.Calls,
-		Outcomes: rep.Outcomes, Missing: rep.Missing, Seconds: r.Ended.Sub(r.Started).Seconds(), Note: r.Note, Error: r.Error,
+		Outcomes: rep.Outcomes, Incomplete: r.State != "done" || missing(rep) > 0, Unanswered: missing(rep), Missing: rep.Missing, Seconds: r.Ended.Sub(r.Started).Seconds(), Note: r.Note, Error: r.Error,
 	}
 }
 
@@ -251,13 +263,24 @@ func (v *sweepVerb) print(res sweepResult) error {
 	if res.Note != "" {
 		fmt.Fprintln(w, plain(res.Note))
 	}
-	if res.Mode == "plan" && len(res.Records) > 0 {
+	if res.Unanswered > 0 {
+		fmt.Fprintf(v.cmd.ErrOrStderr(), "hotsync: %s not come to an end within %s of the run's, so this is not all: put off, being worked, or not loaded into ClickHouse yet\n",
+			haveOf(res.Unanswered), v.loading)
+	}
+	if res.Mode == "plan" && len(res.Records) > 0 && !res.Incomplete {
 		fmt.Fprintf(w, "to write this: hotsync sweep %s --apply %s\n", res.Sweep, res.Run)
 	}
 	if res.Error != "" {
 		fmt.Fprintln(v.cmd.ErrOrStderr(), "hotsync:", plain(res.Error))
 	}
 	return nil
+}
+
+func haveOf(n int64) string {
+	if n == 1 {
+		return "1 record has"
+	}
+	return plural(int(n), "record") + " have"
 }
 
 // counts lists numbers by name.
