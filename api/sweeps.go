@@ -9,20 +9,21 @@ import (
 
 // Sweep is how a sweep stands.
 type Sweep struct {
-	Name      string        `json:"name"`
-	State     string        `json:"state" enum:"running,paused,idle,off,unplanned" doc:"unplanned: no instance has planned it yet; off: what it reads is not configured"`
-	Schedule  string        `json:"schedule,omitempty" doc:"five fields of cron with a time zone; absent: only on request"`
-	Next      time.Time     `json:"next,omitzero" doc:"start of the next scheduled run"`
-	Paused    bool          `json:"paused"`
-	HeldBy    string        `json:"held_by,omitempty" doc:"who paused or resumed it last"`
-	HeldAt    time.Time     `json:"held_at,omitzero"`
-	HighWater time.Time     `json:"high_water,omitzero" doc:"changes up to here are known"`
-	Missed    int64         `json:"missed" doc:"scheduled runs that nobody was there to start"`
-	Overlaps  int64         `json:"overlaps" doc:"scheduled runs skipped because one was under way"`
-	Pending   *SweepPending `json:"pending,omitempty" doc:"a request that the planner has not seen yet"`
-	Handled   *SweepHandled `json:"handled,omitempty" doc:"what became of the newest request that it has seen"`
-	Current   *Run          `json:"current,omitempty" doc:"the run under way"`
-	Last      []Run         `json:"last,omitempty" doc:"ended runs, newest first"`
+	Name          string        `json:"name"`
+	State         string        `json:"state" enum:"running,paused,idle,off,unplanned" doc:"unplanned: no instance has planned it yet; off: what it reads is not configured"`
+	Schedule      string        `json:"schedule,omitempty" doc:"five fields of cron with a time zone; absent: only on request"`
+	Next          time.Time     `json:"next,omitzero" doc:"start of the next scheduled run"`
+	Paused        bool          `json:"paused"`
+	HeldBy        string        `json:"held_by,omitempty" doc:"who paused or resumed it last"`
+	HeldAt        time.Time     `json:"held_at,omitzero"`
+	HighWater     time.Time     `json:"high_water,omitzero" doc:"changes up to here are known"`
+	Missed        int64         `json:"missed" doc:"scheduled runs that nobody was there to start"`
+	Overlaps      int64         `json:"overlaps" doc:"scheduled runs skipped because one was under way"`
+	SkippedPaused int64         `json:"skipped_paused" doc:"scheduled runs that did not start because the sweep was paused"`
+	Pending       *SweepPending `json:"pending,omitempty" doc:"a request that the planner has not seen yet"`
+	Handled       *SweepHandled `json:"handled,omitempty" doc:"what became of the newest request that it has seen"`
+	Current       *Run          `json:"current,omitempty" doc:"the run under way"`
+	Last          []Run         `json:"last,omitempty" doc:"ended runs, newest first"`
 }
 
 // SweepPending is a request that waits to be seen.
@@ -64,7 +65,7 @@ type Run struct {
 	Pages     int64            `json:"pages"`
 	Calls     map[string]int64 `json:"calls,omitempty" doc:"list calls by service"`
 	PerSecond float64          `json:"per_second,omitempty" doc:"records listed per second"`
-	ETA       time.Time        `json:"eta,omitzero" doc:"when everything will have been listed"`
+	ETA       time.Time        `json:"eta,omitzero" doc:"when everything will have been listed; while settling, when all that was handed on will have come to an end"`
 
 	// Outcomes are what became of those handed on, nil while ClickHouse does
 	// not say and for ended runs in a list.

@@ -53,6 +53,7 @@ func (b *board) Sweeps(ctx context.Context, names ...string) ([]api.Sweep, error
 		if s.Current != nil && !away {
 			s.Current.Outcomes, err = b.outcomes(ctx, s.Current.ID)
 			away = err != nil // it is not waited for again
+			b.settling(s.Current, s.Current.Outcomes)
 		}
 		out = append(out, s)
 	}
@@ -67,6 +68,14 @@ func (b *board) outcomes(ctx context.Context, run string) (*api.Outcomes, error)
 		return nil, err
 	}
 	return &o, nil
+}
+
+// settling says of a run that has read everything when all of it will have been
+// worked.
+func (b *board) settling(r *api.Run, o *api.Outcomes) {
+	if r != nil && o != nil && r.State == string(sweep.Settling) {
+		r.ETA = through(r.Started, b.now(), o.Final, r.HandedOn+o.LedTo)
+	}
 }
 
 // Ask implements package api's sweepBoard.
@@ -129,6 +138,7 @@ func (b *board) Run(ctx context.Context, id string) (api.RunReport, error) {
 	case err == nil && out.Run == nil && out.Outcomes.Answered == 0:
 		return api.RunReport{}, fault.Newf(fault.NotFound, "nothing is known of run %s (yet: what has just ended takes a few seconds to be found); GET /api/sweeps lists recent runs", id)
 	case err == nil:
+		b.settling(out.Run, out.Outcomes)
 		return out, nil
 	case out.Run == nil:
 		return api.RunReport{}, err // there is nothing else to say
@@ -164,7 +174,7 @@ func (b *board) Planned(ctx context.Context, run string, outcomes []string, afte
 func shown(st sweep.Status) api.Sweep {
 	out := api.Sweep{
 		Name: st.Name, State: "idle", Schedule: st.Schedule, Next: st.Next, Paused: st.Hold.Paused, HeldBy: st.Hold.By, HeldAt: st.Hold.At,
-		HighWater: st.HighWater, Missed: st.Missed, Overlaps: st.Overlaps,
+		HighWater: st.HighWater, Missed: st.Missed, Overlaps: st.Overlaps, SkippedPaused: st.SkippedPaused,
 	}
 	switch {
 	case !st.Planned:

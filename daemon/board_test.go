@@ -128,7 +128,7 @@ func TestSweepsAreShown(t *testing.T) {
 }
 
 func TestRunsAreShown(t *testing.T) {
-	b, _, p := newBoard(t)
+	b, n, p := newBoard(t)
 	for _, id := range []string{"zuora-full/1", "zuora-full/2"} {
 		if rep, err := b.Run(t.Context(), id); err != nil || rep.Run == nil || rep.Run.ID != id || rep.Outcomes == nil {
 			t.Errorf("%s: %+v, %v", id, rep, err)
@@ -138,6 +138,19 @@ func TestRunsAreShown(t *testing.T) {
 		if rep, err := b.Run(t.Context(), id); err != nil || rep.Run != nil || rep.Outcomes.Answered != 2 {
 			t.Errorf("%s: %+v, %v", id, rep, err)
 		}
+	}
+	// Once all is read, the work that is left has an end too.
+	if err := n.state("zuora-full", func(st *sweep.State) {
+		st.Current.Status, st.Current.Whole = sweep.Settling, noon.Add(-30*time.Second)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.outcomes = api.Outcomes{Answered: 2, Final: 2, LedTo: 1} // in a minute, of four
+	if rep, err := b.Run(t.Context(), "zuora-full/2"); err != nil || !rep.Run.ETA.Equal(noon.Add(time.Minute)) {
+		t.Errorf("settling: %+v, %v", rep.Run, err)
+	}
+	if all, err := b.Sweeps(t.Context(), "zuora-full"); err != nil || !all[0].Current.ETA.Equal(noon.Add(time.Minute)) {
+		t.Errorf("settling: %+v, %v", all, err)
 	}
 	p.outcomes = api.Outcomes{}
 	for _, id := range []string{"zuora-full/0", "replay/1", "nightly/1"} {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"hotsync/daemon/sweep"
@@ -76,6 +77,11 @@ func TestPlanByTheProgram(t *testing.T) {
 	if n := len(r.limio.Writes()); n != wrote {
 		t.Errorf("the plan made %d writes in Limio", n-wrote)
 	}
+	r.eventually("metrics show what it found", func() bool {
+		m := r.get("/metrics")
+		return strings.Contains(m, `hotsync_sweep_run{sweep="stripe-drift",what="drifted"} 3`+"\n") &&
+			strings.Contains(m, `hotsync_sweep_run{sweep="stripe-drift",what="repaired"} 0`+"\n")
+	})
 	// What it prints can be applied.
 	if out, code := r.cli(hotsync, "sweep", "stripe-drift", "--apply", plan.Run, "-o", "json"); code != 0 || len(r.limio.Writes()) == wrote {
 		t.Errorf("exit code %d, %d writes: %s", code, len(r.limio.Writes())-wrote, out)

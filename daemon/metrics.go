@@ -12,6 +12,7 @@ import (
 	"hotsync/daemon/sweep"
 	"hotsync/event"
 	"hotsync/internal/callout"
+	"hotsync/reconcile"
 	"hotsync/sinks/clickhouse"
 )
 
@@ -30,6 +31,7 @@ type metrics struct {
 	swept     *prometheus.GaugeVec
 	sweeps    *prometheus.CounterVec
 	found     *prometheus.CounterVec
+	lost      *prometheus.CounterVec
 	notices   *prometheus.CounterVec
 	rejected  prometheus.Counter
 	inFlight  prometheus.Gauge
@@ -59,9 +61,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		callouts:  counter("callouts_total", "Calls to vendors.", "service", "method", "route", "status"),
 		calloutS:  histogram("callout_seconds", "Duration of calls to vendors.", "service", "route"),
 		turns:     histogram("callout_turn_seconds", "Time a call waited for its turn in the vendor's budget.", "service", "lane"),
-		swept:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hotsync_sweep_run", Help: "The current or last run of a sweep: records listed and handed on, calls made; misses and overlaps so far."}, []string{"sweep", "what"}),
+		swept:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hotsync_sweep_run", Help: "The current or last run of a sweep, shown by the instance that plans: pages, listed, equal and handed_on (records), estimate (records it is expected to list), calls (for lists), per_second (records listed), eta_timestamp_seconds (when it will have read everything and, after that, when everything will have been worked; 0: nobody knows), drifted and repaired (records that differed, and that were mended). Of the sweep so far: missed, overlaps and skipped_paused (scheduled runs that did not start)."}, []string{"sweep", "what"}),
 		sweeps:    counter("sweep_runs_total", "Runs of sweeps that ended, by how: failed ones did not read everything.", "sweep", "outcome"),
-		found:     counter("sweep_findings_total", "How records ended that a sweep had looked at, by why it did. Applied or observed after billing_changed is drift that no event announced.", "why", "outcome"),
+		found:     counter("sweep_findings_total", "How looks ended that began with a sweep's trigger, by why it made it. See hotsync_lost_events_total for what of it no event announced.", "why", "outcome"),
+		lost:      counter("lost_events_total", "Differences that sweeps mended and no event announced: syncs that only sweeps had asked for, because the billing system had changed, listed an event, or showed a record that was never seen, and that ended applied. The view lost_events is more exact: it also looks for events from an hour before until ten minutes after.", "sweep"),
 		notices:   counter("kafka_notices_total", "What the Kafka consumers overcame by themselves.", "group", "kind"),
 		rejected:  prometheus.NewCounter(prometheus.CounterOpts{Name: "hotsync_events_rejected_total", Help: "Event messages that could not become a row."}),
 		inFlight:  gauge("syncs_in_flight", "Syncs under way."),
@@ -69,7 +72,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lastEvent: gauge("last_sync_timestamp_seconds", "When the last sync ended."),
 	}
 	reg.MustRegister(m.messages, m.triggers, m.syncs, m.changes, m.tries, m.worked, m.waited, m.callouts, m.calloutS, m.turns, m.swept, m.sweeps, m.found,
-		m.notices, m.rejected, m.inFlight, m.deferred, m.lastEvent)
+		m.lost, m.notices, m.rejected, m.inFlight, m.deferred, m.lastEvent)
 	return m
 }
 
@@ -81,6 +84,9 @@ func (m *metrics) sync(e event.Event) {
 	if e.Cause == event.CauseSweep && len(e.Triggers) > 0 {
 		m.found.WithLabelValues(e.Triggers[0].Type, string(e.Outcome)).Inc()
 	}
+	if name, ok := unannounced(e); ok {
+		m.lost.WithLabelValues(name).Inc()
+	}
 	m.lastEvent.Set(float64(e.At.UnixMilli()) / 1000)
 	if e.Outcome == event.Applied {
 		for _, c := range e.Changes {
@@ -89,23 +95,71 @@ func (m *metrics) sync(e event.Event) {
 	}
 }
 
-// sweep shows how far a sweep is.
-func (m *metrics) sweep(s sweep.State) {
-	m.swept.WithLabelValues(s.Name, "missed").Set(float64(s.Missed))
-	m.swept.WithLabelValues(s.Name, "overlaps").Set(float64(s.Overlaps))
-	run := s.Current
-	if run == nil && len(s.Last) > 0 {
-		run = &s.Last[0]
+// unannounced reports whether a sync mended what no event had announced, and the
+// sweep that found it: nobody but sweeps asked for it, one of them because the
+// billing system shows something else than it did (as the view lost_events has
+// it).
+func unannounced(e event.Event) (by string, ok bool) {
+	if e.Outcome != event.Applied {
+		return "", false
 	}
-	if run == nil {
+	for _, r := range e.Triggers {
+		if r.Cause != event.CauseSweep {
+			return "", false
+		}
+		if by == "" && (r.Type == reconcile.WhyBilling || r.Type == reconcile.WhyNeverSeen || r.Type == sweep.WhyEvent) {
+			by, _, ok = strings.Cut(r.Delivery, "/")
+		}
+	}
+	return by, ok
+}
+
+// sweep shows how far a sweep is.
+func (m *metrics) sweep(st sweep.Status) {
+	show := func(what string, n float64) { m.swept.WithLabelValues(st.Name, what).Set(n) }
+	show("missed", float64(st.Missed))
+	show("overlaps", float64(st.Overlaps))
+	show("skipped_paused", float64(st.SkippedPaused))
+	var run sweep.Run
+	switch {
+	case st.Current != nil:
+		run = st.Current.Run
+		show("per_second", st.Current.PerSecond)
+		m.eta(st.Name, st.Current.ETA)
+	case len(st.Last) > 0:
+		run = st.Last[0]
+		m.eta(st.Name, time.Time{})
+	default:
 		return
 	}
+	var calls int64
+	for _, n := range run.Stats.Calls {
+		calls += n
+	}
 	for what, n := range map[string]int64{
-		"listed": run.Stats.Listed, "equal": run.Stats.Equal, "handed_on": run.Stats.HandedOn, "pages": run.Stats.Pages, "estimate": run.Estimate,
+		"listed": run.Stats.Listed, "equal": run.Stats.Equal, "handed_on": run.Stats.HandedOn, "pages": run.Stats.Pages, "estimate": run.Estimate, "calls": calls,
 	} {
-		m.swept.WithLabelValues(s.Name, what).Set(float64(n))
+		show(what, float64(n))
 	}
 }
+
+// eta shows when a run will be through, zero when nobody knows.
+func (m *metrics) eta(name string, at time.Time) {
+	seconds := 0.0
+	if !at.IsZero() {
+		seconds = float64(at.UnixMilli()) / 1000
+	}
+	m.swept.WithLabelValues(name, "eta_timestamp_seconds").Set(seconds)
+}
+
+// answered shows what became of the records that a run handed on.
+func (m *metrics) answered(name string, drifted, repaired int64) {
+	m.swept.WithLabelValues(name, "drifted").Set(float64(drifted))
+	m.swept.WithLabelValues(name, "repaired").Set(float64(repaired))
+}
+
+// unplanned shows no sweep any more: another instance does.
+func (m *metrics) unplanned() { m.swept.Reset() }
 
 // ran counts a run that ended.
 func (m *metrics) ran(e event.Event) {

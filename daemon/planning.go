@@ -43,6 +43,7 @@ type planning struct {
 	log     zerolog.Logger
 	metrics *metrics
 
+	plans plans
 	scope func() *reconcile.Scope
 	mode  string                           // that of memories: "", or reconcile.ModeDelegate
 	turn  sync.Mutex                       // one planner at a time
@@ -51,6 +52,7 @@ type planning struct {
 
 // prepare makes the planner, once every other field is set.
 func (p *planning) prepare(v vendors, store plans, opt Options) error {
+	p.plans = store
 	schedules := map[string]sweep.Schedule{}
 	for name, s := range p.cfg.ByName() {
 		schedules[name] = sweep.Schedule{Spec: s.Schedule, Zone: p.cfg.TimeZone, Jitter: p.cfg.Jitter, Deep: s.Deep}
@@ -61,7 +63,7 @@ func (p *planning) prepare(v vendors, store plans, opt Options) error {
 		Lists: lists(v, store),
 		Due:   p.due, Stale: p.stale, Looked: p.looked,
 		Emit: p.emit, Record: p.record, Fence: p.fence, Ends: p.ends, Answered: p.answered,
-		Observe: p.metrics.sweep, Patience: p.cfg.Patience, Poll: time.Second,
+		Observe: p.show, Patience: p.cfg.Patience, Poll: time.Second,
 		Instance: opt.Instance, Build: opt.Build, Now: p.now, Log: p.log,
 	})
 	if err != nil {
@@ -151,6 +153,13 @@ func (p *planning) run(ctx context.Context, gen *kafka.Generation) {
 	}()
 	p.gen.Store(gen)
 	defer p.gen.Store(nil)
+	defer p.metrics.unplanned()
+	var shows sync.WaitGroup
+	shows.Go(func() { p.follow(ctx) })
+	defer func() {
+		stop()
+		shows.Wait()
+	}()
 	for ctx.Err() == nil {
 		err := p.memory.follower.CaughtUp(ctx) // with what earlier planners wrote
 		if err == nil {

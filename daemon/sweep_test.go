@@ -200,6 +200,11 @@ func TestStripeDrift(t *testing.T) {
 	if run = r.sweep(sweep.StripeDrift, sweep.Ask{}); run.Stats.HandedOn != 0 || total(r.stripe.Calls())+total(r.limio.Calls()) != 2 {
 		t.Errorf("the sweep after it: %+v, calls %v %v", run.Stats, r.stripe.Calls(), r.limio.Calls())
 	}
+	// The metric of lost events and the view of them agree: twelve that were never
+	// seen, and two webhooks. The plan found them too, and the edit is no event.
+	if got := r.query("SELECT sum(lost) FROM {db}.lost_events"); got != "14" || !strings.Contains(r.get("/metrics"), `hotsync_lost_events_total{sweep="stripe-drift"} 14`+"\n") {
+		t.Errorf("the view says that %s events were lost", got)
+	}
 }
 
 // A reviewed plan is applied to the records that did not move since.

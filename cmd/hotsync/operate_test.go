@@ -313,12 +313,12 @@ func TestSweepInterrupted(t *testing.T) {
 func TestSweepList(t *testing.T) {
 	at := time.Date(2027, 1, 5, 2, 0, 0, 0, time.UTC)
 	(&desk{sweep: api.Sweep{
-		Name: "zuora-full", State: "paused", HeldBy: "ann", Schedule: "CRON_TZ=UTC 0 2 * * *", Missed: 2, Overlaps: 1,
+		Name: "zuora-full", State: "paused", HeldBy: "ann", Schedule: "CRON_TZ=UTC 0 2 * * *", Missed: 2, Overlaps: 1, SkippedPaused: 4,
 		Current: &api.Run{ID: "zuora-full/1", State: "running", Started: at, Done: 40, Total: 100, HandedOn: 1},
 	}}).serve(t)
 	got := run(t, "sweep", "ls")
-	want := `SWEEP       STATE          SCHEDULE               NEXT  LAST                 RESULT   LISTED  HANDED_ON  MISSED  OVERLAPS
-zuora-full  paused by ann  CRON_TZ=UTC 0 2 * * *  -     2027-01-05 02:00:00  running  40/100  1          2       1
+	want := `SWEEP       STATE          SCHEDULE               NEXT  LAST                 RESULT   LISTED  HANDED_ON  MISSED  OVERLAPS  SKIPPED_PAUSED
+zuora-full  paused by ann  CRON_TZ=UTC 0 2 * * *  -     2027-01-05 02:00:00  running  40/100  1          2       1         4
 `
 	if got.code != exitFine || got.stdout != want {
 		t.Errorf("got %+v, want\n%s", got, want)

@@ -91,7 +91,7 @@ func sweepListCommand() *cobra.Command {
 		for _, s := range list.Sweeps {
 			rows = append(rows, sweepRow(s))
 		}
-		return table(cmd.OutOrStdout(), "SWEEP STATE SCHEDULE NEXT LAST RESULT LISTED HANDED_ON MISSED OVERLAPS", rows)
+		return table(cmd.OutOrStdout(), "SWEEP STATE SCHEDULE NEXT LAST RESULT LISTED HANDED_ON MISSED OVERLAPS SKIPPED_PAUSED", rows)
 	}
 	return cmd
 }
@@ -113,7 +113,7 @@ func sweepRow(s api.Sweep) []string {
 	}
 	return []string{
 		s.Name, state, s.Schedule, clock(s.Next), clock(run.Started), run.State, listed, handedOn,
-		strconv.FormatInt(s.Missed, 10), strconv.FormatInt(s.Overlaps, 10),
+		strconv.FormatInt(s.Missed, 10), strconv.FormatInt(s.Overlaps, 10), strconv.FormatInt(s.SkippedPaused, 10),
 	}
 }
 

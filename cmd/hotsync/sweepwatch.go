@@ -167,7 +167,7 @@ func (p *progress) line() string {
 	if r.State == "running" && r.PerSecond > 0 {
 		parts = append(parts, fmt.Sprintf("%.0f/s", r.PerSecond))
 	}
-	if !r.ETA.IsZero() && r.State == "running" {
+	if !r.ETA.IsZero() && !api.RunEnded(r.State) {
 		parts = append(parts, "until "+r.ETA.Local().Format("15:04:05"))
 	}
 	if r.Late != "" {

@@ -130,19 +130,20 @@ func (a Ask) check(name string) error {
 
 // Status is a sweep as every instance can show it.
 type Status struct {
-	Name      string    `json:"name"`
-	Planned   bool      `json:"planned"` // some instance has planned it
-	Off       bool      `json:"off"`     // what it reads is not configured
-	Schedule  string    `json:"schedule,omitempty"`
-	Next      time.Time `json:"next,omitzero"` // start of the next scheduled run; zero while paused or never
-	Hold      Hold      `json:"hold"`
-	HighWater time.Time `json:"high_water,omitzero"`
-	Missed    int64     `json:"missed"`
-	Overlaps  int64     `json:"overlaps"`
-	Pending   *Ask      `json:"pending,omitempty"` // a request that the planner has not seen
-	Handled   Handled   `json:"handled,omitzero"`
-	Current   *Progress `json:"current,omitempty"`
-	Last      []Run     `json:"last,omitempty"` // newest first
+	Name          string    `json:"name"`
+	Planned       bool      `json:"planned"` // some instance has planned it
+	Off           bool      `json:"off"`     // what it reads is not configured
+	Schedule      string    `json:"schedule,omitempty"`
+	Next          time.Time `json:"next,omitzero"` // start of the next scheduled run; zero while paused or never
+	Hold          Hold      `json:"hold"`
+	HighWater     time.Time `json:"high_water,omitzero"`
+	Missed        int64     `json:"missed"`
+	Overlaps      int64     `json:"overlaps"`
+	SkippedPaused int64     `json:"skipped_paused"`
+	Pending       *Ask      `json:"pending,omitempty"` // a request that the planner has not seen
+	Handled       Handled   `json:"handled,omitzero"`
+	Current       *Progress `json:"current,omitempty"`
+	Last          []Run     `json:"last,omitempty"` // newest first
 }
 
 // Progress is how far a run has come.
@@ -172,7 +173,7 @@ func StatusOf(l interface{ Get(record.Key) []byte }, name string, now time.Time)
 	}
 	out := Status{
 		Name: name, Planned: found, Off: st.Off, Schedule: st.Schedule, Next: st.Next, HighWater: st.HighWater,
-		Missed: st.Missed, Overlaps: st.Overlaps, Handled: st.Handled, Last: st.Last,
+		Missed: st.Missed, Overlaps: st.Overlaps, SkippedPaused: st.SkippedPaused, Handled: st.Handled, Last: st.Last,
 	}
 	if _, err := decode(l, HoldKey(name), &out.Hold); err != nil {
 		return Status{}, err

@@ -166,8 +166,8 @@ func TestPauseStopsTheScheduleAndIsNotMissed(t *testing.T) {
 		if err != nil || !st.Hold.Paused || st.Hold.By != "ann" || !st.Next.IsZero() {
 			t.Errorf("status %+v, %v", st, err)
 		}
-		if s := w.state(t, StripeDrift); len(s.Last) != 0 || s.Missed != 0 || s.Current != nil {
-			t.Fatalf("%d runs, %d missed", len(s.Last), s.Missed)
+		if s := w.state(t, StripeDrift); len(s.Last) != 0 || s.Missed != 0 || s.Current != nil || s.SkippedPaused != 4 || st.SkippedPaused != 4 {
+			t.Fatalf("%d runs, %d missed, %d skipped in the pause", len(s.Last), s.Missed, s.SkippedPaused)
 		}
 		if err := Resume(t.Context(), operator{w}, StripeDrift, "bob", time.Now()); err != nil {
 			t.Fatal(err)

@@ -176,6 +176,7 @@ func (r *runner) account(late bool) bool {
 	_, r.st.Next = table.next(newest)
 	switch {
 	case r.hold.Paused:
+		r.st.SkippedPaused += n
 	case late:
 		r.st.Missed += n
 		r.log.Warn().Int64("missed", n).Msg("scheduled runs of a sweep were missed")

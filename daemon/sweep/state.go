@@ -50,7 +50,9 @@ type State struct {
 	HighWater time.Time `json:"high_water,omitzero"`
 	Missed    int64     `json:"missed"`   // scheduled runs that nobody was there to start
 	Overlaps  int64     `json:"overlaps"` // runs skipped because one was under way
-	Handled   Handled   `json:"handled,omitzero"`
+	// SkippedPaused are scheduled runs that a pause kept from starting.
+	SkippedPaused int64   `json:"skipped_paused,omitempty"`
+	Handled       Handled `json:"handled,omitzero"`
 	// Listed is how many records the last complete run listed.
 	Listed  int64 `json:"listed,omitempty"`
 	Current *Run  `json:"current,omitempty"`
