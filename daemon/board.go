@@ -206,11 +206,11 @@ func shown(st sweep.Status) api.Sweep {
 func shownRun(r sweep.Run) api.Run {
 	out := api.Run{
 		ID: r.ID, Mode: string(r.Mode), Deep: r.Deep, PlanOf: r.PlanOf, By: r.By, Since: r.Since, Started: r.Started, Ended: r.Ended,
-		State: string(r.Status), Stage: r.Stage, Done: r.Stats.Listed, Equal: r.Stats.Equal, HandedOn: r.Stats.HandedOn,
+		State: string(r.Status), Stage: r.Stage, Done: r.Stats.Records(), Equal: r.Stats.Equal, HandedOn: r.Stats.HandedOn,
 		Why: r.Stats.Why, Pages: r.Stats.Pages, Calls: r.Stats.Calls, Note: r.Note, Late: r.Trouble, Error: r.Error,
 	}
 	if !r.Whole.IsZero() {
-		out.Total = r.Stats.Listed
+		out.Total = r.Stats.Records()
 	}
 	if r.Reading > 0 {
 		out.PerSecond = float64(r.Stats.Listed) / r.Reading.Seconds()

@@ -137,7 +137,7 @@ func (m *metrics) sweep(st sweep.Status) {
 		calls += n
 	}
 	for what, n := range map[string]int64{
-		"listed": run.Stats.Listed, "equal": run.Stats.Equal, "handed_on": run.Stats.HandedOn, "pages": run.Stats.Pages, "estimate": run.Estimate, "calls": calls,
+		"listed": run.Stats.Records(), "equal": run.Stats.Equal, "handed_on": run.Stats.HandedOn, "pages": run.Stats.Pages, "estimate": run.Estimate, "calls": calls,
 	} {
 		show(what, float64(n))
 	}

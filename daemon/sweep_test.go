@@ -375,6 +375,25 @@ func TestSweepThatCannotReadEverything(t *testing.T) {
 	}
 }
 
+// Limio's cursors are good for a while only (limio.md 3.1): the list is then read
+// from its beginning, and nothing is handed on twice.
+func TestSweepOutlivesACursor(t *testing.T) {
+	r := newRoad(t)
+	cus, _ := r.limio.AddCustomer(limio.CustomerParams{Name: "Ada Reader"})
+	for i := range 150 { // a page has a hundred
+		r.limio.AddSubscription(limio.SubscriptionParams{Customer: cus, Number: fmt.Sprintf("NOBODYS-%d", i), TermStart: r.clock.Now(), Amount: 4200, Currency: "EUR"})
+	}
+	r.limio.Inject(httpsim.Fault{Route: "GET /api/objects/{service}/{path_type}", Query: "queryMore", Times: 1, Status: 400, Body: `{"message":"No search context found for id [1]"}`})
+	r.start()
+	run := r.sweep(sweep.LimioOrphans, sweep.Ask{})
+	if run.Status != sweep.Done || run.Stats.HandedOn != 150 || run.Stats.Again != 100 || run.Stats.Records() != 150 || !strings.Contains(run.Note, "from its beginning again") {
+		t.Errorf("ended %s (%s): %s, %+v", run.Status, run.Error, run.Note, run.Stats)
+	}
+	if got := r.ended(run); got["skipped/orphan"] != 150 || len(got) != 1 {
+		t.Errorf("ended %v", got)
+	}
+}
+
 // While a vendor is away, bulk work waits as it is instead of being deferred one
 // by one; once it is back, everything is worked.
 func TestBulkWaitsForAVendorThatIsAway(t *testing.T) {

@@ -196,12 +196,12 @@ func StatusOf(l interface{ Get(record.Key) []byte }, name string, now time.Time)
 
 func progress(r Run, paused bool, now time.Time) *Progress {
 	p := &Progress{
-		Run: r, Done: r.Stats.Listed, Total: max(r.Estimate, r.Stats.Listed), Estimated: true,
+		Run: r, Done: r.Stats.Records(), Total: max(r.Estimate, r.Stats.Records()), Estimated: true,
 		HandedOn: r.Stats.HandedOn, Late: r.Trouble, Paused: paused && r.Status == Running,
 	}
 	switch {
 	case !r.Whole.IsZero():
-		p.Total, p.Estimated = r.Stats.Listed, false
+		p.Total, p.Estimated = r.Stats.Records(), false
 	case r.Estimate == 0:
 		p.Total, p.Estimated = 0, false
 	}

@@ -71,10 +71,13 @@ func (c Config) reviewable(ctx context.Context, planOf string) error {
 	if err != nil {
 		return fmt.Errorf("read how run %s ended: %w", planOf, err)
 	}
-	handedOn, remembered := int64(0), false
+	handedOn, remembered, hint := int64(0), false, ""
 	for _, past := range st.Last {
 		if past.ID == planOf {
 			handedOn, remembered = past.Stats.HandedOn, true
+			if past.TakenOver {
+				hint = "; planners changed during that run, so some may have been counted twice: if this lasts, plan again"
+			}
 		}
 	}
 	switch all := max(handedOn, r.HandedOn) + r.LedTo; {
@@ -87,7 +90,7 @@ func (c Config) reviewable(ctx context.Context, planOf string) error {
 	case r.Waiting > 0:
 		return fault.Newf(fault.Unavailable, "of %d records that run %s looked at, %d have not come to an end: their plans are not known yet", all, planOf, r.Waiting)
 	case r.Final < all:
-		return fault.Newf(fault.Unavailable, "of %d records that run %s looked at, the log has the plans of %d so far", all, planOf, r.Final)
+		return fault.Newf(fault.Unavailable, "of %d records that run %s looked at, the log has the plans of %d so far%s", all, planOf, r.Final, hint)
 	}
 	return nil
 }

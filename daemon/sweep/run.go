@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -27,6 +28,9 @@ func (r *runner) read(ctx context.Context) error {
 	b, err := r.try(ctx, stages[at])
 	if err != nil {
 		run.Reading += r.now().Sub(began)
+		if r.beginsAgain(err) {
+			return r.save(ctx)
+		}
 		return r.unreadable(ctx, err)
 	}
 	triggers := r.triggers(b.findings)
@@ -36,11 +40,11 @@ func (r *runner) read(ctx context.Context) error {
 	r.count(b, triggers)
 	r.page, run.Trouble, run.Updated = tries{}, "", r.now()
 	run.Reading += run.Updated.Sub(began)
-	run.Page, run.Cursor = run.Page+1, b.next
+	run.Page, run.Cursor, run.StageListed = run.Page+1, b.next, run.StageListed+int64(b.listed)
 	switch {
 	case b.next != "":
 	case at+1 < len(stages):
-		run.Stage, run.Page = stages[at+1].name, 0
+		run.Stage, run.Page, run.StageListed = stages[at+1].name, 0, 0
 	default:
 		r.whole()
 	}
@@ -66,9 +70,32 @@ func (r *runner) try(ctx context.Context, s stage) (b batch, err error) {
 	}()
 	b, err = s.read(callout.Into(ctx, calls), run.clone(), run.Cursor)
 	if err == nil && b.next != "" && b.next == run.Cursor {
-		err = fault.Newf(fault.Refused, "the page names itself as the next one")
+		err = fault.As(fault.Refused, errItself)
 	}
 	return b, err
+}
+
+var errItself = errors.New("the page names itself as the next one")
+
+// beginsAgain has a list read from its first page again when the other side does
+// not take the cursor of the next page any more: cursors live a while only, and a
+// run may outlive them in a pause or across a long stop. It does so once for each
+// list. What is found again has the ids that it had (Invariant 4).
+func (r *runner) beginsAgain(err error) bool {
+	run, class := r.st.Current, fault.Of(err)
+	if run.Cursor == "" || (class != fault.Refused && class != fault.NotFound) || errors.Is(err, errItself) || slices.Contains(run.Again, run.Stage) {
+		return false
+	}
+	r.log.Warn().Err(err).Str("run", run.ID).Str("stage", run.Stage).Int("page", run.Page+1).Msg("cursor of a sweep is refused; its list is read from its beginning")
+	said := clip(fmt.Sprintf("the %s was read from its beginning again, since its cursor was refused after page %d", run.Stage, run.Page))
+	if run.Note != "" {
+		said = run.Note + "; " + said
+	}
+	run.Again, run.Note = append(run.Again, run.Stage), said
+	run.Stats.Again += run.StageListed
+	run.Page, run.Cursor, run.StageListed = 0, "", 0
+	run.Trouble, r.page = "", tries{}
+	return true
 }
 
 // triggers turns findings into triggers, leaving out what the run has handed on
@@ -131,12 +158,12 @@ func (r *runner) count(b batch, handedOn []event.Trigger) {
 // mended nothing.
 func (r *runner) whole() {
 	run := r.st.Current
-	run.Whole, run.Status, run.Stage, run.Page, run.Cursor = run.Updated, Settling, "", 0, ""
+	run.Whole, run.Status, run.Stage, run.Page, run.Cursor, run.StageListed = run.Updated, Settling, "", 0, "", 0
 	if run.Mode == Repair && r.kind.since != nil {
 		r.st.HighWater = run.Started
 	}
 	if run.Mode != Apply {
-		r.st.Listed = run.Stats.Listed
+		r.st.Listed = run.Stats.Records()
 	}
 	if run.Stats.HandedOn == 0 { // nothing to wait for
 		run.Status, run.Ended = Done, run.Whole

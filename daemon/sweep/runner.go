@@ -80,6 +80,7 @@ func (r *runner) takeOver(ctx context.Context) error {
 	r.st.Name, r.st.Off = r.name, len(r.kind.stages) == 0
 	r.seen, r.page, r.ends, r.ask = newSeen(seenAtOnce), tries{}, tries{}, time.Time{}
 	if run := r.st.Current; run != nil {
+		run.TakenOver = run.TakenOver || (run.Status == Running && run.Stats.HandedOn > 0)
 		r.log.Info().Str("run", run.ID).Str("status", string(run.Status)).Str("stage", run.Stage).Int64("listed", run.Stats.Listed).Msg("sweep goes on")
 	}
 	return r.control(ctx, true)

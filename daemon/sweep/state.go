@@ -103,24 +103,31 @@ type Run struct {
 	PlanOf string `json:"plan_of,omitempty"` // the run whose plan is applied
 	By     string `json:"by"`                // schedule, catch-up, or who asked
 	// Since is from when on changes and events are read, zero for other sweeps.
-	Since    time.Time     `json:"since,omitzero"`
-	Started  time.Time     `json:"started"`
-	Whole    time.Time     `json:"whole,omitzero"` // when the last page had been read
-	Ended    time.Time     `json:"ended,omitzero"`
-	Updated  time.Time     `json:"updated,omitzero"` // when the last page was handed on
-	Reading  time.Duration `json:"reading_ns"`       // spent on pages, without pauses
-	Status   RunStatus     `json:"status"`
-	Stage    string        `json:"stage,omitempty"`
-	Page     int           `json:"page"`             // pages of the stage that were read
-	Cursor   string        `json:"cursor,omitempty"` // of the next page of the stage
-	Stats    Stats         `json:"stats"`
-	Estimate int64         `json:"estimate,omitempty"` // records it is expected to list; 0: nobody knows
-	Ends     map[int]int64 `json:"ends,omitempty"`     // while settling: offsets of the bulk topic to wait for
-	Note     string        `json:"note,omitempty"`     // what a person should know about its reach
-	Trouble  string        `json:"trouble,omitempty"`  // why the next page is late
-	Error    string        `json:"error,omitempty"`
-	Class    string        `json:"error_class,omitempty"`
-	Instance string        `json:"instance,omitempty"` // that started it
+	Since   time.Time     `json:"since,omitzero"`
+	Started time.Time     `json:"started"`
+	Whole   time.Time     `json:"whole,omitzero"` // when the last page had been read
+	Ended   time.Time     `json:"ended,omitzero"`
+	Updated time.Time     `json:"updated,omitzero"` // when the last page was handed on
+	Reading time.Duration `json:"reading_ns"`       // spent on pages, without pauses
+	Status  RunStatus     `json:"status"`
+	Stage   string        `json:"stage,omitempty"`
+	Page    int           `json:"page"`             // pages of the stage that were read
+	Cursor  string        `json:"cursor,omitempty"` // of the next page of the stage
+	// StageListed is how many records the pages of the stage listed.
+	StageListed int64 `json:"stage_listed,omitempty"`
+	// Again are the stages that were read from their beginning a second time.
+	Again []string `json:"again,omitempty"`
+	// TakenOver says that another planner went on with it, so that what is listed
+	// twice may be counted twice in Stats.HandedOn.
+	TakenOver bool          `json:"taken_over,omitempty"`
+	Stats     Stats         `json:"stats"`
+	Estimate  int64         `json:"estimate,omitempty"` // records it is expected to list; 0: nobody knows
+	Ends      map[int]int64 `json:"ends,omitempty"`     // while settling: offsets of the bulk topic to wait for
+	Note      string        `json:"note,omitempty"`     // what a person should know about its reach
+	Trouble   string        `json:"trouble,omitempty"`  // why the next page is late
+	Error     string        `json:"error,omitempty"`
+	Class     string        `json:"error_class,omitempty"`
+	Instance  string        `json:"instance,omitempty"` // that started it
 }
 
 // Stats are the numbers of a run. Listed is the sum of Equal, HandedOn and
@@ -132,11 +139,17 @@ type Stats struct {
 	Equal    int64            `json:"equal"`
 	HandedOn int64            `json:"handed_on"`
 	Repeated int64            `json:"repeated,omitempty"` // handed on earlier in the run
+	Again    int64            `json:"again,omitempty"`    // of Listed: of lists that were then read from their beginning once more
 	Why      map[string]int64 `json:"why,omitempty"`      // HandedOn by reason
 }
 
+// Records is how many records were listed, those of a list that was read again
+// only once.
+func (s Stats) Records() int64 { return s.Listed - s.Again }
+
 func (r Run) clone() Run {
 	r.Stats.Calls, r.Stats.Why, r.Ends = maps.Clone(r.Stats.Calls), maps.Clone(r.Stats.Why), maps.Clone(r.Ends)
+	r.Again = slices.Clone(r.Again)
 	return r
 }
 

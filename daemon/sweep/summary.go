@@ -82,9 +82,13 @@ func list(of map[string]int64) string {
 }
 
 // numbers flattens Stats under the names that events carry: pages, listed,
-// equal, handed_on, repeated, handed_on.<why> and calls.<service>.
+// equal, handed_on, repeated, handed_on.<why> and calls.<service>; and again, if a
+// list was read from its beginning once more.
 func numbers(s Stats) map[string]int64 {
 	out := map[string]int64{"pages": s.Pages, "listed": s.Listed, "equal": s.Equal, "handed_on": s.HandedOn, "repeated": s.Repeated}
+	if s.Again > 0 {
+		out["again"] = s.Again
+	}
 	for why, n := range s.Why {
 		out["handed_on."+why] = n
 	}

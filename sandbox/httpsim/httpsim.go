@@ -13,6 +13,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -59,6 +60,9 @@ type Fault struct {
 	Route string
 	// Path, when set, restricts the fault to request paths that contain it.
 	Path string
+	// Query, when set, restricts the fault to requests with this parameter in
+	// their query string, whatever its value.
+	Query string
 	// Rate is the share of calls that suffer, 0 to 1. Zero means all.
 	Rate float64
 	// Times bounds how often the fault strikes. Zero means without bound.
@@ -148,7 +152,7 @@ func (s *Sim) serve(route string, h http.HandlerFunc, w http.ResponseWriter, r *
 		return
 	}
 
-	f := s.strike(route, r.URL.Path)
+	f := s.strike(route, r.URL)
 	if f == nil {
 		h(rec, r)
 		return
@@ -199,13 +203,15 @@ func (s *Sim) arrive(c *Call) (over *Limit, done func(status int)) {
 
 // strike returns the fault that hits this call, if any. The fault that was
 // added first wins.
-func (s *Sim) strike(route, path string) *Fault {
+func (s *Sim) strike(route string, to *url.URL) *Fault {
+	query := to.Query()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.faults {
 		switch {
 		case a.Route != "" && a.Route != route,
-			a.Path != "" && !strings.Contains(path, a.Path),
+			a.Path != "" && !strings.Contains(to.Path, a.Path),
+			a.Query != "" && !query.Has(a.Query),
 			a.Times > 0 && a.left == 0,
 			a.Rate > 0 && s.rnd.Float64() >= a.Rate:
 			continue

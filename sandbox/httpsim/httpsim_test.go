@@ -42,6 +42,7 @@ func TestFaults(t *testing.T) {
 		"literal":    {Fault{Status: 503, Body: "gone"}, 503, "gone"},
 		"other path": {Fault{Path: "/things/b", Code: "x"}, 200, "a"},
 		"this path":  {Fault{Path: "/things/a", Code: "x"}, 429, "x"},
+		"no query":   {Fault{Query: "cursor", Code: "x"}, 200, "a"},
 	}
 	for name, c := range cases {
 		remove := s.Inject(c.fault)
@@ -53,6 +54,11 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%s: it goes on after its end: %d", name, status)
 		}
 	}
+	remove := s.Inject(Fault{Query: "cursor", Code: "x"})
+	if status, _ := get("/things/a?limit=1&cursor="); status != 429 {
+		t.Errorf("a query that suffers: %d", status)
+	}
+	remove()
 	for _, f := range []Fault{{Drop: true}, {DropAfter: true}} {
 		remove := s.Inject(f)
 		if status, _ := get("/things/a"); status != 0 {
