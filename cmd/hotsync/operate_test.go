@@ -34,6 +34,8 @@ type desk struct {
 	letters []api.DeadLetter
 	dead    api.DeadAnswer
 	away    int // looks at a run that nobody answers
+	as      string
+	replay  api.ReplayAnswer
 }
 
 func (d *desk) keep(asked ...any) error {
@@ -99,13 +101,16 @@ func (d *desk) Preview(_ context.Context, ask api.ReplayAsk) (api.ReplayPreview,
 		p.Refused = "more than the cap"
 	}
 	if p.Matches > 0 {
-		p.Sample = []api.ReplayTarget{{SyncID: "s1", Key: record.ZuoraAccount("a1"), Was: "failed/forbidden"}}
+		p.Sample = []api.ReplayTarget{{SyncID: "s1", Key: record.ZuoraAccount("a1"), Was: "failed/forbidden", As: d.as}}
 	}
 	return p, d.fail
 }
 
 func (d *desk) Replay(_ context.Context, ask api.ReplayAsk) (api.ReplayAnswer, error) {
 	ask.By = ""
+	if d.replay.Matched > 0 {
+		return d.replay, d.keep(ask)
+	}
 	return api.ReplayAnswer{Run: "replay/1", Matched: 5, Scheduled: 3, Merged: 1, PassedOver: 1, Until: time.Now().Add(90 * time.Second)}, d.keep(ask)
 }
 
@@ -367,6 +372,22 @@ func TestReplay(t *testing.T) {
 		if diff := cmp.Diff([]any{tt.want}, d.all()); diff != "" {
 			t.Errorf("%s: %s", tt.args, diff)
 		}
+	}
+}
+
+// Whoever replays plans, or what applied one, is told what becomes of them.
+func TestReplayOfPlans(t *testing.T) {
+	d := (&desk{matches: 9, as: api.ReplayAsPlan, replay: api.ReplayAnswer{Run: "replay/1", Matched: 9, Scheduled: 4, Planned: 4, PassedOver: 5, Reviewed: 5}}).serve(t)
+	got := run(t, "replay", "--run", "zuora-full/1", "--yes")
+	if !strings.Contains(got.stdout, "4 records to be looked at, 4 of them as the plans that they were, without writing, 5 passed over (part of applying a reviewed plan: ") {
+		t.Errorf("got %+v", got)
+	}
+	if got = run(t, "replay", "--run", "zuora-full/1"); !strings.Contains(got.stderr, "zuora:account:a1  failed/forbidden, as a plan  s1\n") {
+		t.Errorf("got %+v", got)
+	}
+	d.replay = api.ReplayAnswer{Matched: 5, PassedOver: 5, Reviewed: 5}
+	if got = run(t, "replay", "--run", "zuora-full/2", "--yes"); !strings.Contains(got.stdout, "no record to look at: 5 applied a reviewed plan") {
+		t.Errorf("got %+v", got)
 	}
 }
 

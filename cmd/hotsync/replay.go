@@ -177,8 +177,8 @@ func (v *replayVerb) preview(ask api.ReplayAsk) (going bool, err error) {
 	}
 	var rows [][]string
 	for _, s := range p.Sample {
-		as := map[string]string{api.ReplayAsPlan: "as a plan", api.ReplayPassedOver: "passed over"}[s.As]
-		rows = append(rows, []string{"", s.Key.String(), s.Was, s.SyncID, as})
+		was := s.Was + map[string]string{api.ReplayAsPlan: ", as a plan", api.ReplayPassedOver: ", passed over"}[s.As]
+		rows = append(rows, []string{"", s.Key.String(), was, s.SyncID})
 	}
 	if err := table(w, "", rows); err != nil {
 		return false, err
