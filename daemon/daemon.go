@@ -28,7 +28,6 @@ import (
 	"hotsync/daemon/budget"
 	"hotsync/daemon/config"
 	"hotsync/event"
-	"hotsync/internal/fault"
 	"hotsync/reconcile"
 	"hotsync/record"
 	"hotsync/sinks/clickhouse"
@@ -154,7 +153,7 @@ func (d *Daemon) build() error {
 		return err
 	}
 	w := newWorkers(workers{
-		planning: plan, away: d.away, engine: eng, memory: d.memory, out: out, policy: retryPolicy{cfg.Retry, rand.Float64}, cfg: cfg.Workers,
+		planning: plan, away: d.away, systems: d.systems(), engine: eng, memory: d.memory, out: out, policy: retryPolicy{cfg.Retry, rand.Float64}, cfg: cfg.Workers,
 		topics: d.topics, now: opt.Now, log: opt.Log, metrics: m,
 	})
 	rt := &retries{out: out, topics: d.topics, now: opt.Now, log: opt.Log, metrics: m}
@@ -223,16 +222,6 @@ func (d *Daemon) share(partitions int) {
 	for _, b := range d.budgets {
 		b.Share(float64(partitions) / float64(d.cfg.Kafka.Partitions))
 	}
-}
-
-// away is how long the vendor that is left alone longest will be.
-func (d *Daemon) away() (longest time.Duration) {
-	for _, b := range d.budgets {
-		if err := b.Away(); err != nil {
-			longest = max(longest, fault.Wait(err), time.Millisecond)
-		}
-	}
-	return longest
 }
 
 // budget makes the gate for the calls to one vendor.

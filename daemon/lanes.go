@@ -46,19 +46,17 @@ type lanes struct {
 
 	byKey  map[record.Key]*lane
 	inHand int
-	bulk   int // of those
+	bulk   int            // of those
+	bulkOf map[string]int // by the system of their keys
 }
 
 func newLanes(now func() time.Time, wait func(event.Trigger) time.Duration) *lanes {
-	return &lanes{now: now, wait: wait, byKey: map[record.Key]*lane{}}
+	return &lanes{now: now, wait: wait, byKey: map[record.Key]*lane{}, bulkOf: map[string]int{}}
 }
 
 // add takes a trigger in hand.
 func (l *lanes) add(it item) {
-	l.inHand++
-	if it.bulk {
-		l.bulk++
-	}
+	l.count(it, 1)
 	ready := l.now().Add(l.wait(it.trigger))
 	ln, ok := l.byKey[it.trigger.Key]
 	if !ok {
@@ -73,6 +71,14 @@ func (l *lanes) add(it item) {
 	}
 	ln.bulk = ln.bulk && it.bulk
 	ln.waiting = append(ln.waiting, it)
+}
+
+func (l *lanes) count(it item, n int) {
+	l.inHand += n
+	if it.bulk {
+		l.bulk += n
+		l.bulkOf[it.trigger.Key.System] += n
+	}
 }
 
 // class is the kind of work that waits.
@@ -175,10 +181,7 @@ func isCheck(it item) bool { return it.bulk && it.trigger.Verify && !isLogin(it)
 func (l *lanes) finished(ln *lane, batch []item) {
 	ln.running, ln.tries, ln.past = false, 0, tried{}
 	for _, it := range batch {
-		l.inHand--
-		if it.bulk {
-			l.bulk--
-		}
+		l.count(it, -1)
 	}
 	if len(ln.waiting) == 0 {
 		delete(l.byKey, ln.key)

@@ -3,7 +3,7 @@ package daemon
 import "sync"
 
 // slots bounds the syncs under way on this instance, over all partitions. A
-// quarter is kept for the live work of each billing system: syncs that wait for
+// quarter is kept for the live work of each billing system that is followed: syncs that wait for
 // one vendor, because it is slow or its budget is used up, hold back nobody who
 // needs another (Invariant 7).
 //
@@ -12,6 +12,7 @@ import "sync"
 // system. So live work finds a slot as if no sweep were running.
 type slots struct {
 	all, bulk, quarter int
+	kept               []string // the systems for whose live work slots are kept
 
 	mu    sync.Mutex
 	taken map[class]int
@@ -24,11 +25,8 @@ type class struct {
 	bulk   bool
 }
 
-// keepsSlots are the systems for whose live work slots are kept.
-func keepsSlots() []string { return []string{"zuora", "stripe"} }
-
-func newSlots(n int) *slots {
-	return &slots{all: n, bulk: max(1, n/2), quarter: n / 4, taken: map[class]int{}, freed: make(chan struct{})}
+func newSlots(n int, systems []string) *slots {
+	return &slots{kept: systems, all: n, bulk: max(1, n/2), quarter: n / 4, taken: map[class]int{}, freed: make(chan struct{})}
 }
 
 // take takes a slot, if there is one for c.
@@ -42,7 +40,7 @@ func (s *slots) take(c class) bool {
 			bulk += n
 		}
 	}
-	for _, system := range keepsSlots() {
+	for _, system := range s.kept {
 		switch live := (class{system: system}); {
 		case c.bulk && bulk > 0:
 			used += s.quarter

@@ -16,6 +16,8 @@ func fillSlots(s *slots, c class) (n int) {
 	return n
 }
 
+func both() []string { return []string{"zuora", "stripe"} }
+
 func TestSlotsAreKeptForTheOtherSystem(t *testing.T) {
 	stripe, zuora := class{system: "stripe"}, class{system: "zuora"}
 	bulk, orphans := class{system: "zuora", bulk: true}, class{system: "limio", bulk: true}
@@ -30,7 +32,7 @@ func TestSlotsAreKeptForTheOtherSystem(t *testing.T) {
 		"its own come last":    {[]class{zuora}, []class{zuora, bulk}, []int{12, 0}},
 		"what is free is used": {nil, []class{zuora, stripe}, []int{0, 16}},
 	} {
-		s := newSlots(16)
+		s := newSlots(16, both())
 		for i, part := range [][]class{tt.first, tt.then} {
 			n := 0
 			for _, c := range part {
@@ -43,11 +45,26 @@ func TestSlotsAreKeptForTheOtherSystem(t *testing.T) {
 	}
 }
 
+// What is kept is kept for the systems that are followed.
+func TestSlotsOfASystemThatIsNotFollowed(t *testing.T) {
+	s := newSlots(16, []string{"stripe"})
+	if n := fillSlots(s, class{system: "stripe"}); n != 16 {
+		t.Errorf("the only system that is followed gets %d of 16 slots", n)
+	}
+	s = newSlots(16, []string{"stripe"})
+	if n := fillSlots(s, class{system: "limio", bulk: true}); n != 8 {
+		t.Errorf("bulk work gets %d slots, want half", n)
+	}
+	if n := fillSlots(s, class{system: "stripe"}); n != 8 {
+		t.Errorf("beside bulk work the only system that is followed gets %d slots, want 8", n)
+	}
+}
+
 // A sweep leaves live work what it needs, and some more for what comes next.
 func TestBulkWorkShrinksAsLiveWorkGrows(t *testing.T) {
 	bulk, live := class{system: "zuora", bulk: true}, class{system: "zuora"}
 	for busy, want := range map[int]int{0: 8, 2: 6, 5: 3, 7: 1, 8: 1, 11: 1, 12: 0} {
-		s := newSlots(16)
+		s := newSlots(16, both())
 		for range busy {
 			s.take(live)
 		}
@@ -64,7 +81,7 @@ func TestBulkWorkShrinksAsLiveWorkGrows(t *testing.T) {
 func TestSlotsAreNeverNone(t *testing.T) {
 	for n := 1; n <= 64; n++ {
 		for _, c := range []class{{"zuora", false}, {"stripe", false}, {"limio", false}, {"zuora", true}, {"limio", true}} {
-			if s := newSlots(n); !s.take(c) {
+			if s := newSlots(n, both()); !s.take(c) {
 				t.Fatalf("of %d slots there is none for %+v", n, c)
 			}
 		}
@@ -72,7 +89,7 @@ func TestSlotsAreNeverNone(t *testing.T) {
 }
 
 func TestSlotsTellWhenOneIsGivenBack(t *testing.T) {
-	s, c := newSlots(1), class{system: "stripe"}
+	s, c := newSlots(1, both()), class{system: "stripe"}
 	changed := s.change()
 	if !s.take(c) || s.take(c) {
 		t.Fatal("one slot is not one")

@@ -398,6 +398,7 @@ func TestSweepOutlivesACursor(t *testing.T) {
 // by one; once it is back, everything is worked.
 func TestBulkWaitsForAVendorThatIsAway(t *testing.T) {
 	r := newRoad(t)
+	r.cfg.Retry.First = 10 * time.Second // it waits no longer than it would be put off for
 	r.subscriptions(60)
 	r.start()
 	heal := r.stripe.Inject(httpsim.Fault{Route: "GET /v1/subscriptions/{id}", Code: "unavailable"})
@@ -411,5 +412,36 @@ func TestBulkWaitsForAVendorThatIsAway(t *testing.T) {
 	deferred := r.query("SELECT uniqExact(key) FROM {db}.sync_events WHERE outcome = 'deferred'")
 	if n, err := strconv.Atoi(deferred); err != nil || n >= 40 {
 		t.Errorf("%s of 60 keys were deferred, although the vendor was known to be away", deferred)
+	}
+}
+
+// Stripe wants to be left alone for an hour. A sweep of Zuora's accounts ends
+// meanwhile; what Stripe's sweep handed on waits, and ends when Stripe is back.
+func TestBulkForAnotherVendorGoesOn(t *testing.T) {
+	r := newRoad(t)
+	r.subscriptions(12)
+	a := r.zuoraAccount("user-1", 1)
+	r.start()
+	r.login(map[string]any{"zuora_accounts": a.ID})
+	r.outcomes(1)
+
+	heal := r.stripe.Inject(httpsim.Fault{Route: "GET /v1/subscriptions/{id}", Status: 429, Header: map[string]string{"Retry-After": "3600"}})
+	drift := r.request(sweep.StripeDrift, sweep.Ask{})
+	r.eventually("Stripe is left alone", func() bool { return strings.Contains(r.get("/readyz"), "a limit of stripe is reached") })
+	_, err := r.zuora.CancelSubscription(r.zuora.Subscriptions(a.ID)[0].Number, zuora.DateOf(r.clock.Now()), zuora.Order{})
+	r.must(err)
+	if got := r.ended(r.sweep(sweep.ZuoraFull, sweep.Ask{})); got["applied/drift_repaired"] != 1 || len(got) != 1 {
+		t.Errorf("while Stripe is away the sweep of Zuora's accounts ended %v", got)
+	}
+	run := r.swept(sweep.StripeDrift, drift)
+	if n := r.query("SELECT count() FROM {db}.trigger_outcomes WHERE delivery = '" + run.ID + "' AND type != 'summary' AND outcome NOT IN ('', 'deferred')"); n != "0" {
+		t.Errorf("%s syncs of Stripe's records ended while Stripe was away", n)
+	}
+	heal()
+	r.stop()
+	r.clock.Advance(2 * time.Hour)
+	r.start()
+	if got := r.ended(run); got["applied/drift_repaired"] != 12 || len(got) != 1 {
+		t.Errorf("once Stripe was back, its sweep ended %v", got)
 	}
 }

@@ -36,12 +36,13 @@ type workers struct {
 	now      func() time.Time
 	log      zerolog.Logger
 	metrics  *metrics
-	away     func() time.Duration // how long a vendor will be left alone; 0: none is
+	away     func(system string) time.Duration // how long work on its keys will find a system away; 0: it will not. Nil: never
+	systems  []string                          // the billing systems that are followed
 	slots    *slots
 }
 
 func newWorkers(w workers) *workers {
-	w.slots = newSlots(w.cfg.Concurrency)
+	w.slots = newSlots(w.cfg.Concurrency, w.systems)
 	return &w
 }
 
@@ -91,10 +92,6 @@ type result struct {
 	err   error
 }
 
-// bulkInHand bounds how many bulk triggers are read ahead: just enough to keep
-// the workers busy, so that bulk work never fills the hand.
-const bulkInHand = 64
-
 func (p *partition) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -136,41 +133,38 @@ func (p *partition) run(ctx context.Context) error {
 }
 
 // pick takes a slot for the lane to start now, or says how long until one is due
-// (0: none is, or those that are wait for a slot).
+// or a system that is away is asked for again (0: none is, or those that are wait
+// for a slot). Work that has to wait is passed over.
 func (p *partition) pick() (*lane, time.Duration) {
 	var without []class
+	var held time.Duration
 	for {
 		ln, wait := p.lanes.next(without...)
 		if ln == nil {
-			return nil, wait
+			return nil, sooner(wait, held)
 		}
 		if hold := p.hold(ln); hold > 0 {
-			return nil, hold
-		}
-		if p.slots.take(ln.class()) {
+			held = sooner(held, hold)
+		} else if p.slots.take(ln.class()) {
 			return ln, 0
 		}
 		without = append(without, ln.class())
 	}
 }
 
-// longestHold bounds how long a partition looks away: something live may come.
-const longestHold = 250 * time.Millisecond
-
-// hold is how long bulk work should wait because a vendor is away: it would be
-// deferred key by key, each with an event of its own.
-func (p *partition) hold(next *lane) time.Duration {
-	if !next.bulk || p.away == nil {
-		return 0
+// sooner is the shorter of two waits, where 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
 	}
-	return min(p.away(), longestHold)
+	return min(a, b)
 }
 
 // fill takes what was fetched, live before bulk, as far as the hand allows.
 func (p *partition) fill(ctx context.Context) error {
 	for p.lanes.inHand < p.cfg.InHand {
 		r, ok := p.part.TryNext(p.topics.live)
-		if !ok && p.lanes.bulk < bulkInHand {
+		if !ok && p.wantsBulk() {
 			r, ok = p.part.TryNext(p.topics.bulk)
 		}
 		if !ok {
