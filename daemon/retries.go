@@ -21,8 +21,10 @@ type retries struct {
 	metrics *metrics
 }
 
-// held bounds how many deferred triggers one partition holds in memory. Beyond
-// it, reading goes on only when the earliest ones are due.
+// held bounds how many deferred triggers of one topic a partition holds in
+// memory. Beyond it, reading that topic goes on only when the earliest ones are
+// due. Each topic has its own bound: what is due in an hour never stands in the
+// way of what is due in five minutes.
 const held = 10_000
 
 // Assigned implements kafka.Handler.
@@ -32,8 +34,41 @@ func (rt *retries) Assigned(ctx context.Context, gen *kafka.Generation, part *ka
 	defer timer.Stop()
 	defer func() { rt.metrics.deferred.Sub(float64(len(waiting))) }()
 	for {
-		for len(waiting) < held {
-			r, ok := part.TryNext()
+		err := rt.read(ctx, part, &waiting)
+		if err == nil {
+			err = rt.release(ctx, part, &waiting)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(waiting) > 0 {
+			timer.Reset(max(0, waiting[0].trigger.NotBefore.Sub(rt.now())))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-gen.Ending():
+			return nil
+		case <-ctx.Done():
+			return nil
+		case <-part.Ready(): // once for what came, whether or not there is room for it
+		case <-timer.C:
+		}
+	}
+}
+
+// read takes what was fetched, of each topic as far as there is room.
+func (rt *retries) read(ctx context.Context, part *kafka.Assignment, waiting *schedule) error {
+	n := map[string]int{}
+	for _, it := range *waiting {
+		n[it.record.Topic]++
+	}
+	for _, topic := range part.Topics() {
+		for n[topic] < held {
+			r, ok := part.TryNext(topic)
 			if !ok {
 				break
 			}
@@ -46,33 +81,12 @@ func (rt *retries) Assigned(ctx context.Context, gen *kafka.Generation, part *ka
 				part.Done(r)
 				continue
 			}
-			heap.Push(&waiting, item{trigger: t, record: r})
+			heap.Push(waiting, item{trigger: t, record: r})
 			rt.metrics.deferred.Inc()
-		}
-		if err := rt.release(ctx, part, &waiting); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		ready := part.Ready()
-		if len(waiting) >= held {
-			ready = nil
-		}
-		if len(waiting) > 0 {
-			timer.Reset(max(0, waiting[0].trigger.NotBefore.Sub(rt.now())))
-		} else {
-			timer.Stop()
-		}
-		select {
-		case <-gen.Ending():
-			return nil
-		case <-ctx.Done():
-			return nil
-		case <-ready:
-		case <-timer.C:
+			n[topic]++
 		}
 	}
+	return nil
 }
 
 // release makes what is due durable as a trigger, then lets go of it.
