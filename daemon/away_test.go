@@ -127,7 +127,7 @@ func TestBulkWorkIsReadPastWhatWaits(t *testing.T) {
 	if ln == nil {
 		t.Fatal("nothing moves")
 	}
-	p.lanes.finished(ln, p.lanes.take(ln))
+	p.lanes.finished(ln, p.lanes.take(ln), 0)
 	if next, _ := p.pick(); next != nil {
 		t.Fatalf("picked %+v although there is room", next)
 	}

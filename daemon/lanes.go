@@ -32,6 +32,7 @@ type lane struct {
 	key     record.Key
 	waiting []item
 	readyAt time.Time
+	rests   time.Time // before then it is left alone, whatever comes in
 	running bool
 	bulk    bool  // all that waits is bulk
 	tries   int   // failed tries of what waits, in memory
@@ -63,6 +64,9 @@ func (l *lanes) add(it item) {
 		ln = &lane{key: it.trigger.Key}
 		l.byKey[ln.key] = ln
 	}
+	if ready.Before(ln.rests) {
+		ready = ln.rests
+	}
 	switch {
 	case len(ln.waiting) == 0:
 		ln.readyAt, ln.bulk = ready, it.bulk
@@ -91,6 +95,10 @@ func (l *lanes) next(without ...class) (*lane, time.Duration) {
 	now := l.now()
 	var best, soon *lane
 	for _, ln := range l.byKey {
+		if len(ln.waiting) == 0 && !ln.running && !ln.rests.After(now) {
+			delete(l.byKey, ln.key) // it has rested
+			continue
+		}
 		if ln.running || len(ln.waiting) == 0 || slices.Contains(without, ln.class()) {
 			continue
 		}
@@ -177,13 +185,20 @@ func isLogin(it item) bool { return it.trigger.AskedBy(event.CauseLogin) }
 // isCheck reports whether a sweep wants both sides read, whatever is remembered.
 func isCheck(it item) bool { return it.bulk && it.trigger.Verify && !isLogin(it) }
 
-// finished ends a lane's sync whose items are done with.
-func (l *lanes) finished(ln *lane, batch []item) {
+// finished ends a lane's sync whose items are done with. What comes for its key
+// is not begun before it has rested.
+func (l *lanes) finished(ln *lane, batch []item, rest time.Duration) {
 	ln.running, ln.tries, ln.past = false, 0, tried{}
+	if rest > 0 {
+		ln.rests = l.now().Add(rest)
+		if ln.readyAt.Before(ln.rests) {
+			ln.readyAt = ln.rests
+		}
+	}
 	for _, it := range batch {
 		l.count(it, -1)
 	}
-	if len(ln.waiting) == 0 {
+	if len(ln.waiting) == 0 && rest == 0 {
 		delete(l.byKey, ln.key)
 	}
 }

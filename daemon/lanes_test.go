@@ -60,7 +60,7 @@ func TestLanesMergeABurst(t *testing.T) {
 	if next, _ := l.next(); next != nil {
 		t.Fatal("a key runs twice at once")
 	}
-	l.finished(ln, batch)
+	l.finished(ln, batch, 0)
 	next, _ := l.next()
 	if got := ids(l.take(next)); !slices.Equal(got, []string{"x", "y"}) {
 		t.Errorf("second batch %v", got)
@@ -113,7 +113,7 @@ func TestLanesALoginLeavesAVerificationBehind(t *testing.T) {
 	if other, _ := l.next(); other != nil {
 		t.Fatal("two syncs of one key at a time")
 	}
-	l.finished(ln, batch)
+	l.finished(ln, batch, 0)
 	if ln, _ = l.next(); ln == nil || !ln.bulk {
 		t.Fatalf("what was left behind waits as %+v, want bulk work", ln)
 	}
@@ -123,7 +123,7 @@ func TestLanesALoginLeavesAVerificationBehind(t *testing.T) {
 	if batch = l.take(ln); len(batch) != 2 {
 		t.Errorf("what was begun is not gone on with: %v", ids(batch))
 	}
-	l.finished(ln, batch)
+	l.finished(ln, batch, 0)
 	if l.inHand != 0 || l.bulk != 0 || len(l.byKey) != 0 {
 		t.Errorf("%d in hand, %d of them bulk, %d lanes", l.inHand, l.bulk, len(l.byKey))
 	}
@@ -216,6 +216,59 @@ func TestLanesBackOffBlocksOnlyItsKey(t *testing.T) {
 	}
 }
 
+// A key that rests is left alone, whoever comes; and is forgotten then.
+func TestLanesAKeyRests(t *testing.T) {
+	clock := &handClock{time.Unix(0, 0)}
+	l := newLanes(clock.now, webhookWait)
+	l.add(work("a", event.CauseLogin, "sub_1", false))
+	ln, _ := l.next()
+	l.finished(ln, l.take(ln), 5*time.Second)
+	clock.t = clock.t.Add(time.Second)
+	l.add(work("b", event.CauseLogin, "sub_1", false))
+	l.add(work("c", event.CauseLogin, "sub_1", false))
+	if ln, wait := l.next(); ln != nil || wait != 4*time.Second {
+		t.Fatalf("next is %v after %s, want the key to rest", ln, wait)
+	}
+	clock.t = clock.t.Add(4 * time.Second)
+	ln, _ = l.next()
+	batch := l.take(ln)
+	if got := ids(batch); !slices.Equal(got, []string{"b", "c"}) {
+		t.Errorf("then came %v", got)
+	}
+	l.finished(ln, batch, time.Second)
+	clock.t = clock.t.Add(time.Second)
+	if ln, wait := l.next(); ln != nil || wait != 0 || len(l.byKey) != 0 {
+		t.Errorf("next is %v after %s, %d lanes", ln, wait, len(l.byKey))
+	}
+}
+
+// A create whose answer was lost is looked for no sooner than it may be there.
+func TestRestAfterALostCreate(t *testing.T) {
+	p := retryPolicy{config.Default().Retry, nil}
+	verdict := func(reason event.Reason, op record.Op, took ...time.Duration) (v reconcile.Verdict) {
+		v.Event.Reason, v.Changes = reason, []record.Change{{Op: record.OpUpdate}, {Op: op}}
+		for _, d := range took {
+			v.Event.Callouts = append(v.Event.Callouts, event.Callout{Duration: d.Milliseconds()})
+		}
+		return v
+	}
+	for name, tt := range map[string]struct {
+		v    reconcile.Verdict
+		want time.Duration
+	}{
+		"the connection broke":    {verdict(event.ReasonUnknownOutcome, record.OpCreate, time.Second, time.Second), p.MemoryMax},
+		"its time was up":         {verdict(event.ReasonUnknownOutcome, record.OpCreate, time.Second, 30*time.Second), 30 * time.Second},
+		"an import":               {verdict(event.ReasonUnknownOutcome, record.OpImport), p.MemoryMax},
+		"an update can be redone": {verdict(event.ReasonUnknownOutcome, record.OpUpdate, 30*time.Second), 0},
+		"an order has its claim":  {verdict(event.ReasonUnknownOutcome, record.OpOrder, 30*time.Second), 0},
+		"Limio was away":          {verdict(event.ReasonUnavailable, record.OpCreate, 30*time.Second), 0},
+	} {
+		if got := p.rest(tt.v); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
 // However triggers come in and syncs end: no key runs twice at once, and every
 // trigger is in exactly one batch that ends.
 func TestLanesLoseNothing(t *testing.T) {
@@ -238,7 +291,7 @@ func TestLanesLoseNothing(t *testing.T) {
 			for _, id := range ids(r.batch) {
 				done[id]++
 			}
-			l.finished(r.ln, r.batch)
+			l.finished(r.ln, r.batch, 0)
 		}
 		start := func() bool {
 			ln, _ := l.next()
@@ -356,7 +409,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		for _, ref := range reconcile.Refs(retried) {
 			all[ref.ID] = true
 		}
-		l.finished(ln, batch)
+		l.finished(ln, batch, 0)
 	}
 	if len(all) != 10*401 {
 		t.Errorf("%d of %d triggers are answered for", len(all), 10*401)

@@ -1,9 +1,13 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"hotsync/daemon/config"
+	"hotsync/event"
+	"hotsync/reconcile"
+	"hotsync/record"
 )
 
 // retryPolicy says when work that failed for a passing reason is tried again.
@@ -35,6 +39,27 @@ func (p retryPolicy) deferred(attempt int, asked time.Duration) (time.Duration, 
 	}
 	return 0, false
 }
+
+// rest returns how long a key is left alone after a sync whose last write may
+// have made something new without an answer: as long as the longest of its calls
+// took, since that is how slow the other side is known to be (the client's whole
+// time-out when that was what ended the call), and memory's longest wait at least.
+// What is read back sooner may miss a record that is being made, which would then
+// be made twice. 0 for any other sync.
+func (p retryPolicy) rest(v reconcile.Verdict) (rest time.Duration) {
+	if v.Event.Reason != event.ReasonUnknownOutcome || !slices.ContainsFunc(v.Changes, makes) {
+		return 0
+	}
+	rest = p.MemoryMax
+	for _, c := range v.Event.Callouts {
+		rest = max(rest, time.Duration(c.Duration)*time.Millisecond)
+	}
+	return rest
+}
+
+// makes reports whether a change brings a record into being. Orders have a claim
+// that keeps a second one away.
+func makes(c record.Change) bool { return c.Op == record.OpCreate || c.Op == record.OpImport }
 
 // jitter spreads d over 80 to 120 %, so that what failed together does not come
 // back together.

@@ -89,6 +89,7 @@ type result struct {
 	again time.Duration // with retry: when to try again
 	retry bool
 	past  tried
+	rest  time.Duration // how long the key is left alone, whatever comes for it
 	err   error
 }
 
@@ -209,14 +210,14 @@ func (p *partition) finish(r result) {
 		// Nothing became durable: the work stays in hand. As a rule the
 		// partition is being handed over, and somebody else does it again.
 		p.log.Warn().Err(r.err).Stringer(fieldKey, r.lane.key).Msg("sync put back")
-		p.lanes.again(r.lane, r.batch, time.Second, r.past)
+		p.lanes.again(r.lane, r.batch, max(time.Second, r.rest), r.past)
 	case r.retry:
 		p.lanes.again(r.lane, r.batch, r.again, r.past)
 	default:
 		for _, it := range r.batch {
 			p.part.Done(it.record)
 		}
-		p.lanes.finished(r.lane, r.batch)
+		p.lanes.finished(r.lane, r.batch, r.rest)
 	}
 }
 
@@ -245,17 +246,19 @@ func (p *partition) do(ctx context.Context, key record.Key, batch []item, tries 
 	if err != nil {
 		return result{err: err, past: past}
 	}
+	rest := p.policy.rest(v)
 	v.Event.Callouts = append(slices.Clip(past.calls), v.Event.Callouts...)
 	if v.Event.Outcome == event.Deferred {
 		if delay, ok := p.policy.inMemory(tries, v.Wait); ok {
 			p.metrics.tries.WithLabelValues(string(v.Event.Reason)).Inc()
-			return result{retry: true, again: delay, past: tried{v.Event.Callouts, v.Changes}}
+			return result{retry: true, again: max(delay, rest), past: tried{v.Event.Callouts, v.Changes}}
 		}
+		v.Wait = max(v.Wait, rest)
 	}
 	if err := p.settle(ctx, job, v); err != nil {
-		return result{err: err, past: tried{v.Event.Callouts, v.Changes}}
+		return result{err: err, rest: rest, past: tried{v.Event.Callouts, v.Changes}}
 	}
-	return result{}
+	return result{rest: rest}
 }
 
 // laneOf is how urgent the calls of a batch are: as its most urgent trigger.
