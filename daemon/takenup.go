@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hotsync/event"
+	"hotsync/reconcile"
 )
 
 // takenUp ends the other syncs that a sync took up: work of one key that was put
@@ -11,8 +12,8 @@ import (
 // sync.
 // Each of the others ends as that one did, with the triggers that it had; what
 // was written stands in the event of the one that wrote it. A sync that is put
-// off again takes them along.
-func takenUp(by event.Event) ([]event.Event, error) {
+// off again takes those along that were tried as often as it was.
+func takenUp(job reconcile.Job, by event.Event) ([]event.Event, error) {
 	if !by.Outcome.Final() {
 		return nil, nil
 	}
@@ -26,11 +27,8 @@ func takenUp(by event.Event) ([]event.Event, error) {
 		if !known {
 			i = len(out)
 			at[r.Sync] = i
-			e := event.Event{
-				SyncID: r.Sync, Phase: event.Done, At: by.At, Outcome: by.Outcome, Reason: by.Reason, Key: by.Key, Related: by.Related,
-				Cause: r.Cause, Origin: r.Origin, Mode: by.Mode, Attempt: by.Attempt, Class: by.Class, Error: by.Error,
-				Instance: by.Instance, Build: by.Build, Note: "it was taken up by sync " + by.SyncID + " and ended with it",
-			}
+			e := beside(by, r.Sync, attemptOf(job, r.Sync), []event.Ref{r})
+			e.Note = "it was taken up by sync " + by.SyncID + " and ended with it"
 			if by.Outcome == event.Applied { // nothing was left to write for this one
 				e.Outcome, e.Reason = event.InSync, event.ReasonEqual
 			}
@@ -38,8 +36,21 @@ func takenUp(by event.Event) ([]event.Event, error) {
 				return nil, fmt.Errorf("end sync %s: %w", r.Sync, err)
 			}
 			out = append(out, e)
+			continue
 		}
 		out[i].Triggers = append(out[i].Triggers, r)
 	}
 	return out, nil
+}
+
+// beside is the event of a sync that was tried together with another, for the
+// triggers that it has. It ended as the other did; what was called and written
+// stands in the other's event.
+func beside(by event.Event, sync string, attempt int, refs []event.Ref) event.Event {
+	return event.Event{
+		SyncID: sync, Phase: event.Done, At: by.At, Outcome: by.Outcome, Reason: by.Reason, Key: by.Key, Related: by.Related,
+		Cause: refs[0].Cause, Origin: refs[0].Origin, Mode: by.Mode, Attempt: attempt, Triggers: refs,
+		Class: by.Class, Error: by.Error, Instance: by.Instance, Build: by.Build,
+		Waited: max(0, by.Waited+by.Triggers[0].Received.Sub(refs[0].Received).Milliseconds()),
+	}
 }

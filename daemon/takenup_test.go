@@ -32,14 +32,14 @@ func TestASyncThatIsTakenUpEnds(t *testing.T) {
 		}
 		return e
 	}
-	put, err := takenUp(done(job, event.Deferred, event.ReasonLocked))
+	put, err := takenUp(job, done(job, event.Deferred, event.ReasonLocked))
 	if err != nil || len(put) != 0 {
 		t.Errorf("a sync that is put off ended %+v, %v", put, err)
 	}
 	if job = jobOf(key, inTurn([]item{{trigger: a}, {trigger: fresh}, {trigger: b}})); job.SyncID() != event.Digest("sync", "f", key.String()) {
 		t.Errorf("a new trigger, which may have been begun before a crash, is not in the lead: %s", job.SyncID())
 	}
-	if others, err := takenUp(done(job, event.Applied, event.ReasonDriftRepaired)); err != nil || len(others) != 2 {
+	if others, err := takenUp(job, done(job, event.Applied, event.ReasonDriftRepaired)); err != nil || len(others) != 2 {
 		t.Errorf("it ended %+v, %v", others, err)
 	}
 	if job = jobOf(key, inTurn([]item{{trigger: fresh}, {trigger: a, begun: true}, {trigger: b}})); job.SyncID() != "sync-a" {
@@ -48,7 +48,7 @@ func TestASyncThatIsTakenUpEnds(t *testing.T) {
 	again := continued(job, event.Event{At: at})
 	job = jobOf(key, []item{{trigger: again[0]}})
 	for outcome, want := range map[event.Outcome]event.Outcome{event.Applied: event.InSync, event.Failed: event.Failed, event.Skipped: event.Skipped} {
-		others, err := takenUp(done(job, outcome, event.ReasonExhausted))
+		others, err := takenUp(job, done(job, outcome, event.ReasonExhausted))
 		if err != nil || len(others) != 1 {
 			t.Fatalf("%s ended %+v, %v", outcome, others, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -229,6 +230,50 @@ func TestDeferredWorkKeepsItsTime(t *testing.T) {
 	if got := r.outcomes(delivered); got["failed/exhausted"] == 0 {
 		t.Errorf("outcomes %v", got)
 	}
+}
+
+// A webhook merges with one that is at its last attempt, and the fault lasts: the
+// old one is given up, the new one has its own attempts and ends well.
+func TestANewWebhookOutlivesAnOldOne(t *testing.T) {
+	r := newRoad(t)
+	r.cfg.Workers.Coalesce = 3 * time.Second // they meet in it
+	r.cfg.Retry.MemoryTries, r.cfg.Retry.First, r.cfg.Retry.FirstTries, r.cfg.Retry.SecondTries = 0, time.Second, 1, 0
+	s, _ := r.stripeSubscription()
+	key := "stripe:subscription:" + s.ID
+	r.start()
+	heal := r.stripe.Inject(httpsim.Fault{Path: s.ID, Code: "lock_timeout"})
+	defer heal()
+	r.must(r.stripe.SetMetadata(s.ID, map[string]string{"note": "old"}, stripe.ByStripe()))
+	old := r.webhooks()
+	r.eventually("the old one is back for its last attempt", func() bool { return r.retriedLive(key) })
+	r.must(r.stripe.SetMetadata(s.ID, map[string]string{"note": "new"}, stripe.ByStripe()))
+	all := old + r.webhooks()
+	r.eventually("the old one is given up", func() bool {
+		return r.query("SELECT count() FROM {db}.trigger_outcomes WHERE outcome = 'failed'") == fmt.Sprint(old)
+	})
+	heal()
+	if got := r.outcomes(all); got["failed/exhausted"] != old || all == old {
+		t.Errorf("of %d webhooks, %d of them old: outcomes %v", all, old, got)
+	}
+	if letter := r.deadLetter(key); letter.Attempts != 2 || len(letter.Trigger.Also) != old-1 {
+		t.Errorf("the dead letter %+v", letter)
+	}
+	if got := r.query("SELECT arraySort(groupArray((outcome, attempts))) FROM {db}.syncs WHERE key = '" + key + "' AND outcome = 'failed'"); got != "[('failed',2)]" {
+		t.Errorf("syncs that were given up: %s", got)
+	}
+}
+
+// retriedLive reports whether a trigger of a key has come back to the workers.
+func (r *road) retriedLive(key string) (found bool) {
+	r.t.Helper()
+	for p := range r.cfg.Kafka.Partitions {
+		r.must(r.client.ReadAll(r.t.Context(), r.cfg.Kafka.Prefix+".triggers.live", p, 0, -1, func(_ context.Context, rec kafka.Record) error {
+			t, err := event.DecodeTrigger(rec.Value)
+			found = found || t.Attempt > 0 && t.Key.String() == key
+			return err
+		}))
+	}
+	return found
 }
 
 // deadLetter returns the letter about a key.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -296,12 +297,12 @@ func (p *partition) handle(ctx context.Context, job reconcile.Job) (v reconcile.
 	return p.engine.Handle(ctx, job)
 }
 
-// jobOf makes the job of a batch.
+// jobOf makes the job of a batch. Its attempt is that of the sync whose id it has:
+// what merged with it keeps its own count (answers).
 func jobOf(key record.Key, batch []item) reconcile.Job {
-	job := reconcile.Job{Key: key, Attempt: 1}
+	job := reconcile.Job{Key: key, Attempt: batch[0].trigger.Attempt + 1}
 	for _, it := range batch {
 		job.Triggers = append(job.Triggers, it.trigger)
-		job.Attempt = max(job.Attempt, it.trigger.Attempt+1)
 	}
 	return job
 }
@@ -312,32 +313,25 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 	var records []kafka.Record
 	var failed error
 	add := func(r kafka.Record, err error) {
-		if err != nil {
-			failed = err
-			return
-		}
-		records = append(records, r)
+		records, failed = append(records, r), errors.Join(failed, err)
 	}
-	if v.Event.Outcome == event.Deferred {
-		more, err := p.deferral(job, &v)
-		records, failed = append(records, more...), err
+	answers, err := p.answers(job, v)
+	if err != nil {
+		return err
 	}
-	if v.Event.Outcome == event.Failed {
-		add(p.out.dead(deadLetter(job, v.Event)))
+	memory, ended := v.Memory, false
+	for _, a := range answers {
+		more, err := p.records(a)
+		records, failed = append(records, more...), errors.Join(failed, err)
+		var one bool
+		memory, one = memory.Ended(a.event)
+		ended = ended || one
 	}
 	for _, t := range v.Now {
 		add(p.out.trigger(t))
 	}
 	for _, t := range v.Later {
 		add(p.out.later(t, t.NotBefore.Sub(p.now())))
-	}
-	memory, ended := v.Memory.Ended(v.Event)
-	others, err := takenUp(v.Event)
-	if err != nil {
-		return err
-	}
-	for _, e := range append(others, v.Event) {
-		add(p.out.event(e))
 	}
 	if v.Remember || ended {
 		memory.Seq = max(memory.Seq, job.Memory.Seq) + 1 // it may have been remembered on the way
@@ -361,63 +355,10 @@ func (p *partition) settle(ctx context.Context, job reconcile.Job, v reconcile.V
 			return err
 		}
 	}
-	p.report(v.Event)
+	for _, a := range answers {
+		p.report(a.event)
+	}
 	return nil
-}
-
-// deferral puts a sync off, or gives it up when its attempts are used up; then
-// the verdict's event becomes failed/exhausted.
-func (p *partition) deferral(job reconcile.Job, v *reconcile.Verdict) ([]kafka.Record, error) {
-	delay, ok := p.policy.deferred(job.Attempt, v.Wait)
-	if !ok {
-		v.Event.Note = fmt.Sprintf("given up after %d attempts; the last was deferred because of %s", job.Attempt, v.Event.Reason)
-		v.Event.Outcome, v.Event.Reason = event.Failed, event.ReasonExhausted
-		return nil, nil
-	}
-	v.Event.Next = p.now().Add(delay)
-	var out []kafka.Record
-	for _, t := range continued(job, v.Event) {
-		r, err := p.out.later(t, delay)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
-// perTrigger bounds the triggers that one retried trigger answers for.
-const perTrigger = 500
-
-// continued are the triggers that take a deferred job up again and answer for
-// all of its triggers: one, unless there are very many.
-func continued(job reconcile.Job, e event.Event) []event.Trigger {
-	t := job.Asked()
-	t.SyncID, t.Attempt, t.NotBefore, t.LastError = job.SyncID(), job.Attempt, e.Next, e.Error
-	if t.FirstFail.IsZero() {
-		t.FirstFail = e.At
-	}
-	var out []event.Trigger
-	for refs := range slices.Chunk(reconcile.Refs(job.Triggers)[1:], perTrigger) {
-		part := t
-		part.Also = refs
-		if len(out) > 0 { // it comes back as a companion of the first
-			part.ID, part.Also = refs[0].ID, refs[1:]
-		}
-		out = append(out, part)
-	}
-	if out == nil {
-		out = []event.Trigger{t}
-	}
-	return out
-}
-
-func deadLetter(job reconcile.Job, e event.Event) event.DeadLetter {
-	t := continued(job, e)[0]
-	return event.DeadLetter{
-		Source: t.Source, Key: job.Key.String(), Reason: e.Reason, Class: e.Class, Error: e.Error,
-		Attempts: job.Attempt, First: t.FirstFail, Last: e.At, SyncID: e.SyncID, Trigger: &t,
-	}
 }
 
 func (p *partition) report(e event.Event) {
