@@ -76,7 +76,9 @@ func (p *planning) prepare(v vendors, store plans, opt Options) error {
 func lists(v vendors, p plans) sweep.Lists {
 	out := sweep.Lists{Limio: v.limio.List, Reviewed: func(ctx context.Context, run, cursor string) ([]sweep.Reviewed, string, error) {
 		return reviewed(ctx, p, run, cursor)
-	}, Review: func(ctx context.Context, run string) (sweep.Review, error) { return review(ctx, p, run) }}
+	}, Review: func(ctx context.Context, run string) (sweep.Review, error) {
+		return promptly(ctx, func() (sweep.Review, error) { return review(ctx, p, run) })
+	}}
 	if v.zuora != nil {
 		out.ZuoraAccounts, out.ZuoraGlimpses, out.ZuoraChanged = v.zuora.Accounts, v.zuora.Glimpses, v.zuora.Changed
 		out.ZuoraKinds = zuora.ChangeKinds()
@@ -124,7 +126,9 @@ const reviewedAtOnce = 100
 // reviewed is a page of what a run proposed, in the order of keys. The last page
 // is an empty one: how many rows come is the store's to decide.
 func reviewed(ctx context.Context, p plans, run, after string) (found []sweep.Reviewed, next string, err error) {
-	rows, err := p.Planned(ctx, run, after, reviewedAtOnce)
+	rows, err := promptly(ctx, func() ([]clickhouse.PlannedRow, error) {
+		return p.Planned(ctx, run, after, reviewedAtOnce)
+	})
 	if err != nil {
 		return nil, "", err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"hotsync/daemon/sweep"
 	"hotsync/event"
+	"hotsync/sinks/clickhouse"
 )
 
 // How often metrics learn what became of the records of runs, and for how long
@@ -70,7 +71,7 @@ func latest(st sweep.Status) (run sweep.Run, ok bool) {
 func (p *planning) answers(ctx context.Context, name string, run sweep.Run) bool {
 	ctx, cancel := context.WithTimeout(ctx, outcomesTime)
 	defer cancel()
-	n, err := p.plans.RunProgress(ctx, run.ID)
+	n, err := promptly(ctx, func() (clickhouse.RunProgress, error) { return p.plans.RunProgress(ctx, run.ID) })
 	if err != nil {
 		return false
 	}
@@ -81,6 +82,28 @@ func (p *planning) answers(ctx context.Context, name string, run sweep.Run) bool
 		p.metrics.eta(name, through(run.Started, p.now(), n.Final(), all))
 	}
 	return run.Status.Ended() && (n.Final() >= all || p.now().Sub(run.Ended) > followAfter)
+}
+
+// promptly returns what ask returns, or ctx's error as soon as ctx ends. The client
+// of ClickHouse dials and shakes hands without looking at its context, and a
+// generation is not let go before its planner is done (Invariant 7).
+func promptly[T any](ctx context.Context, ask func() (T, error)) (T, error) {
+	type answer struct {
+		t   T
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		t, err := ask()
+		got <- answer{t, err}
+	}()
+	select {
+	case a := <-got:
+		return a.t, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // through is when the last of so many records will have come to an end if they
