@@ -315,7 +315,7 @@ func (s *sync) apply(ctx context.Context, p delegation) error {
 		if err := s.fence(ctx, w); err != nil {
 			return err
 		}
-		id, err := s.cfg.Limio.Apply(callout.Ahead(ctx), w) // a plan grows old while it waits
+		id, err := s.cfg.Limio.Apply(callout.Ending(ctx), w) // a plan grows old while it waits
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ type totals struct{ calls, throttled, locked, failed, turnedAway uint64 }
 
 // waiter is a call from Enter to leave.
 type waiter struct {
-	queue   int
+	queue   queue
 	since   time.Time
 	ready   chan error    // of one: nil when admitted
 	element *list.Element // nil when it is in no queue
@@ -129,7 +129,7 @@ func (b *Budget) Enter(ctx context.Context) (func(callout.Result), error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("wait for a turn at %s: %w", b.cfg.Service, err)
 	}
-	w := &waiter{queue: queue(ctx), since: b.cfg.Now(), ready: make(chan error, 1)}
+	w := &waiter{queue: queueOf(ctx), since: b.cfg.Now(), ready: make(chan error, 1)}
 	b.mu.Lock()
 	w.element = b.queues[w.queue].PushBack(w)
 	b.dispatch()
@@ -213,8 +213,8 @@ func (b *Budget) next() *waiter {
 		return nil
 	}
 	for i := range b.queues {
-		if i == sweepQueue && b.sweeps >= b.bulk {
-			continue // a more urgent call always finds a slot
+		if queue(i).lane() == Sweep && b.sweeps >= b.bulk {
+			break // a more urgent call always finds a slot
 		}
 		if front := b.queues[i].Front(); front != nil {
 			return front.Value.(*waiter)
@@ -226,7 +226,7 @@ func (b *Budget) next() *waiter {
 func (b *Budget) admit(w *waiter, t time.Time) {
 	b.remove(w)
 	b.flying++
-	if w.queue == sweepQueue {
+	if w.queue.lane() == Sweep {
 		b.sweeps++
 	}
 	w.arrival = b.pace.take(t, t.After(w.since))
@@ -275,7 +275,7 @@ func (b *Budget) leave(w *waiter, r callout.Result) {
 	}
 	w.left = true
 	b.flying--
-	if w.queue == sweepQueue {
+	if w.queue.lane() == Sweep {
 		b.sweeps--
 	}
 	b.learn(w, r)

@@ -76,17 +76,18 @@ func lineUp(t *testing.T, b *budget.Budget, ctxs []context.Context) (order func(
 
 func TestPriority(t *testing.T) {
 	in := func(l budget.Lane) context.Context { return budget.In(context.Background(), l) }
-	ahead := callout.Ahead(in(budget.Sweep))
+	// Two of each lane, the second of which ends something; and a token's, which all wait for.
 	ctxs := []context.Context{
-		in(budget.Sweep), in(budget.API), in(budget.Webhook), in(budget.Sweep), ahead, in(budget.Login), context.Background(), in(budget.Login),
+		in(budget.Sweep), callout.Ending(in(budget.Sweep)), in(budget.API), callout.Ending(context.Background()), in(budget.Webhook),
+		callout.Ending(in(budget.Webhook)), callout.Ahead(callout.Ending(in(budget.Sweep))), in(budget.Login), in(budget.Login), callout.Ending(in(budget.Login)),
 	}
-	want := []int{4, 5, 7, 2, 1, 6, 0, 3}
+	want := []int{6, 9, 7, 8, 5, 4, 3, 2, 1, 0}
 	bubble(t, "for a slot", func(t *testing.T) {
 		b := newBudget(t, budget.Config{MaxInFlight: 1})
 		leave := enter(t.Context(), t, b)
 		order := lineUp(t, b, ctxs)
 		s := b.Stats()
-		if s.Waiting[budget.Login] != 3 || s.Waiting[budget.Webhook] != 1 || s.Waiting[budget.API] != 2 || s.Waiting[budget.Sweep] != 2 {
+		if s.Waiting[budget.Login] != 4 || s.Waiting[budget.Webhook] != 2 || s.Waiting[budget.API] != 2 || s.Waiting[budget.Sweep] != 2 {
 			t.Errorf("waiting: %v", s.Waiting)
 		}
 		leave(callout.Result{})
@@ -103,34 +104,38 @@ func TestPriority(t *testing.T) {
 	})
 }
 
-// A call that somebody waits for finds a slot, and its turn, beside any sweep.
+// A call that somebody waits for finds a slot, and its turn, beside any sweep:
+// one that reads, and one that has so much to write that it does nothing else.
 func TestASweepLeavesRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		var longest time.Duration
-		b := newBudget(t, budget.Config{PerSecond: 100, MaxInFlight: 8, Waited: func(lane budget.Lane, d time.Duration) {
-			mu.Lock()
-			defer mu.Unlock()
-			if lane == budget.Login {
-				longest = max(longest, d)
-			}
-		}})
-		l := saturate(t, b, budget.Sweep, 50, always(time.Second), nil)
-		time.Sleep(5 * time.Second)
-		if s := b.Stats(); s.InFlight != 6 {
-			t.Errorf("a sweep alone has %d of 8 slots", s.InFlight)
-		}
-		for range 100 {
-			enter(budget.In(t.Context(), budget.Login), t, b)(callout.Result{})
-			time.Sleep(37 * time.Millisecond)
-		}
-		l.stop()
+	bubble(t, "that reads", func(t *testing.T) { leavesRoom(t, budget.In(t.Context(), budget.Sweep)) })
+	bubble(t, "that writes", func(t *testing.T) { leavesRoom(t, callout.Ending(budget.In(t.Context(), budget.Sweep))) })
+}
+
+func leavesRoom(t *testing.T, sweep context.Context) {
+	var mu sync.Mutex
+	var longest time.Duration
+	b := newBudget(t, budget.Config{PerSecond: 100, MaxInFlight: 8, Waited: func(lane budget.Lane, d time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		if longest > 15*time.Millisecond {
-			t.Errorf("a login waited %s", longest)
+		if lane == budget.Login {
+			longest = max(longest, d)
 		}
-	})
+	}})
+	l := saturateIn(sweep, b, 50, always(time.Second), nil)
+	time.Sleep(5 * time.Second)
+	if s := b.Stats(); s.InFlight != 6 {
+		t.Errorf("a sweep alone has %d of 8 slots", s.InFlight)
+	}
+	for range 100 {
+		enter(budget.In(t.Context(), budget.Login), t, b)(callout.Result{})
+		time.Sleep(37 * time.Millisecond)
+	}
+	l.stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if longest > 15*time.Millisecond {
+		t.Errorf("a login waited %s", longest)
+	}
 }
 
 func TestWaitingEndsWithTheContext(t *testing.T) {
@@ -214,10 +219,30 @@ func TestLetInTooLate(t *testing.T) {
 	})
 }
 
+// A sweep that has writes waiting, as many as may be out and more, is behind one
+// read of a login: whatever is free next is the login's.
+func TestALoginsReadGoesBeforeASweepsWrites(t *testing.T) {
+	for name, cfg := range map[string]budget.Config{
+		"for a slot": {MaxInFlight: 1}, "for the rate": {PerSecond: 10},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			b := newBudget(t, cfg)
+			leave := enter(t.Context(), t, b)
+			ctxs := slices.Repeat([]context.Context{callout.Ending(budget.In(t.Context(), budget.Sweep))}, 40)
+			order := lineUp(t, b, append(ctxs, budget.In(t.Context(), budget.Login)))
+			leave(callout.Result{})
+			if got := order(); got[0] != 40 {
+				t.Errorf("the login's read was admitted as number %d of %d", slices.Index(got, 40)+1, len(got))
+			}
+		})
+	}
+}
+
 // visit is one call: when it comes, how long it waits at most and how long it
 // takes, in milliseconds, and how it ends.
 type visit struct {
 	lane                   budget.Lane
+	ends                   bool // what earlier ones began
 	start, patience, takes int
 	class                  fault.Class
 }
@@ -228,7 +253,7 @@ func TestInFlightNeverExceedsTheLimit(t *testing.T) {
 	ends := []fault.Class{"", "", "", "", fault.Locked, fault.RateLimited, fault.Unavailable, fault.Stopped}
 	visits := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) visit {
 		return visit{
-			rapid.SampledFrom(budget.Lanes()).Draw(rt, "lane"), rapid.IntRange(0, 500).Draw(rt, "start"),
+			rapid.SampledFrom(budget.Lanes()).Draw(rt, "lane"), rapid.Bool().Draw(rt, "ends something"), rapid.IntRange(0, 500).Draw(rt, "start"),
 			rapid.IntRange(1, 1000).Draw(rt, "patience"), rapid.IntRange(0, 300).Draw(rt, "takes"), rapid.SampledFrom(ends).Draw(rt, "ends"),
 		}
 	}), 1, 40)
@@ -275,6 +300,9 @@ func visitAll(t *testing.T, cfg budget.Config, visits []visit) crowd {
 			time.Sleep(time.Duration(v.start) * time.Millisecond)
 			ctx, cancel := context.WithTimeout(budget.In(t.Context(), v.lane), time.Duration(v.patience)*time.Millisecond)
 			defer cancel()
+			if v.ends {
+				ctx = callout.Ending(ctx)
+			}
 			leave, err := b.Enter(ctx)
 			if err != nil {
 				return

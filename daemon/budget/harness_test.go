@@ -62,7 +62,12 @@ func always(d time.Duration) func(int) time.Duration { return func(int) time.Dur
 // saturate starts callers whose calls take some time and end with what say
 // returns; nil: with a good answer. Both are asked one at a time.
 func saturate(t *testing.T, b *budget.Budget, lane budget.Lane, callers int, takes func(n int) time.Duration, say func(n int) callout.Result) *load {
-	ctx, cancel := context.WithCancel(budget.In(t.Context(), lane))
+	return saturateIn(budget.In(t.Context(), lane), b, callers, takes, say)
+}
+
+// saturateIn is saturate with calls of a context.
+func saturateIn(ctx context.Context, b *budget.Budget, callers int, takes func(n int) time.Duration, say func(n int) callout.Result) *load {
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	l := &load{stop: func() { cancel(); wg.Wait() }}
 	for range callers {

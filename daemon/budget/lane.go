@@ -51,16 +51,29 @@ func LaneOf(ctx context.Context) Lane {
 	return API
 }
 
-// queue returns the number of the queue that a call of ctx waits in: one for
-// what goes ahead of all lanes, and then one for each lane.
-func queue(ctx context.Context) int {
-	if callout.IsAhead(ctx) {
-		return 0
-	}
-	return 1 + int(LaneOf(ctx))
-}
+// queue is the number of one that calls wait in. The first is for what goes ahead
+// of all lanes, which is nobody's in particular. Then each lane has two: for what
+// ends something, and for the rest. So a write that was planned overtakes the reads
+// of its own lane, and no call of a more urgent one.
+type queue int
 
 const (
-	queues     = 5
-	sweepQueue = 1 + int(Sweep)
+	ahead  queue = 0
+	queues       = 1 + 2*(int(Sweep)+1)
 )
+
+// queueOf returns where a call of ctx waits.
+func queueOf(ctx context.Context) queue {
+	if callout.IsAhead(ctx) {
+		return ahead
+	}
+	q := 2 + 2*queue(LaneOf(ctx))
+	if callout.IsEnding(ctx) {
+		q--
+	}
+	return q
+}
+
+// lane returns whose calls wait in q; those that go ahead of all count as the
+// most urgent.
+func (q queue) lane() Lane { return Lane(max(0, q-1) / 2) }

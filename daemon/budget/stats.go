@@ -38,9 +38,11 @@ func (b *Budget) Stats() Stats {
 		TurnedAway: b.totals.turnedAway,
 	}
 	for _, lane := range Lanes() {
-		s.Waiting[lane] = b.queues[1+int(lane)].Len()
+		s.Waiting[lane] = 0
 	}
-	s.Waiting[Login] += b.queues[0].Len()
+	for i := range b.queues {
+		s.Waiting[queue(i).lane()] += b.queues[i].Len()
+	}
 	for _, until := range []time.Time{b.pace.held, b.breaker.until} {
 		if until.After(now) && until.After(s.AwayUntil) {
 			s.AwayUntil = until

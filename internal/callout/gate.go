@@ -45,12 +45,24 @@ func ResultOf(ctx context.Context, err error) Result {
 
 type aheadKey struct{}
 
-// Ahead returns a context for a call that others wait for, such as one for a
-// token: a gate lets it go before them, whoever happened to ask first.
+// Ahead returns a context for a call that all others wait for, such as one for a
+// token: a gate lets it go before them, whoever happened to ask first and however
+// little urgent that one is.
 func Ahead(ctx context.Context) context.Context { return context.WithValue(ctx, aheadKey{}, true) }
 
 // IsAhead reports whether ctx is from Ahead.
 func IsAhead(ctx context.Context) bool { return ctx.Value(aheadKey{}) != nil }
+
+type endingKey struct{}
+
+// Ending returns a context for a call that ends what others began, such as a
+// write that was planned from reads: they grow old while it waits. Among calls
+// that are as urgent a gate lets it go first. It makes no call more urgent than
+// what it is for, and takes a place as any other.
+func Ending(ctx context.Context) context.Context { return context.WithValue(ctx, endingKey{}, true) }
+
+// IsEnding reports whether ctx is from Ending.
+func IsEnding(ctx context.Context) bool { return ctx.Value(endingKey{}) != nil }
 
 // Slots returns a gate that admits n calls at once and looks at nothing else.
 // Calls that go ahead need no slot.

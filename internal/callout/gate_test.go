@@ -56,6 +56,9 @@ func TestSlots(t *testing.T) {
 		t.Errorf("what goes ahead needs no slot: %v", err)
 	}
 	ahead(Result{})
+	if _, err := gate.Enter(Ending(ended)); fault.Of(err) != fault.Stopped {
+		t.Errorf("what ends something needs a slot as any other: %v", err)
+	}
 	leave(Result{})
 	if leave, err = gate.Enter(t.Context()); err != nil {
 		t.Fatal(err)
