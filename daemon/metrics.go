@@ -194,13 +194,16 @@ var (
 	waitingDesc  = prometheus.NewDesc("hotsync_budget_calls_waiting", "Calls that wait for their turn, by lane.", []string{"service", "lane"}, nil)
 	awayDesc     = prometheus.NewDesc("hotsync_budget_away", "1 while no call is made because the vendor is away.", []string{"service"}, nil)
 	throttleDesc = prometheus.NewDesc("hotsync_budget_throttled_total", "Calls that the vendor refused because of its limit.", []string{"service"}, nil)
+	usedDesc     = prometheus.NewDesc("hotsync_budget_used_calls_total", "Calls made while calls waited for nothing but the rate.", []string{"service"}, nil)
+	allowedDesc  = prometheus.NewDesc("hotsync_budget_allowed_calls_total", "Calls that the rate allowed in that time: of a budget that is spent well, nearly all are used.", []string{"service"}, nil)
+	missedDesc   = prometheus.NewDesc("hotsync_budget_missed_calls_total", "Of those allowed, the calls that fell due while this process did not get to run.", []string{"service"}, nil)
 	memoryDesc   = prometheus.NewDesc("hotsync_remembered_keys", "Keys with a memory in the state topic.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{lagDesc, sharesDesc, genDesc, rowsDesc, retriesDesc, loadLagDesc, memoryDesc,
-		rateDesc, limitDesc, flightDesc, waitingDesc, awayDesc, throttleDesc} {
+		rateDesc, limitDesc, flightDesc, waitingDesc, awayDesc, throttleDesc, usedDesc, allowedDesc, missedDesc} {
 		ch <- d
 	}
 }
@@ -242,6 +245,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		put(awayDesc, prometheus.GaugeValue, away, service)
 		put(throttleDesc, prometheus.CounterValue, float64(s.Throttled), service)
+		put(usedDesc, prometheus.CounterValue, float64(s.Used), service)
+		put(allowedDesc, prometheus.CounterValue, s.Allowed, service)
+		put(missedDesc, prometheus.CounterValue, s.Missed, service)
 	}
 	put(memoryDesc, prometheus.GaugeValue, float64(g.memory.size()))
 }

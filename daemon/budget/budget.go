@@ -53,6 +53,7 @@ type Budget struct {
 	limit   *limit
 	breaker *breaker
 	timer   *time.Timer
+	use     use
 	notices []string // to be told once mu is free
 	totals  totals
 }
@@ -179,18 +180,23 @@ func (b *Budget) dispatch() {
 	for {
 		now := b.cfg.Now()
 		if err := b.away(now); err != nil {
+			b.use.slack()
 			b.turnAway(err)
 			return
 		}
 		w := b.next()
 		if w == nil {
+			b.use.slack()
 			return // the next to enter or to leave goes on
 		}
-		b.pace.setRate(b.limit.rate(now), now)
-		if wait := b.pace.at().Sub(now); wait > 0 {
-			b.wake(wait)
+		rate := b.limit.rate(now)
+		b.pace.setRate(rate, now)
+		if due := b.pace.at(); due.After(now) {
+			b.use.wait(now, rate, b.pace.held, due)
+			b.wake(due.Sub(now))
 			return
 		}
+		b.use.admit(now)
 		b.admit(w, now)
 	}
 }

@@ -24,6 +24,13 @@ type Stats struct {
 	Locked     uint64 // answered that somebody else holds the object
 	Failed     uint64 // not answered, or by a vendor in trouble
 	TurnedAway uint64 // failed in Enter, without being sent
+
+	// How well the rate was used while calls waited for nothing but the rate,
+	// since the start: so many were admitted, so many it allowed, and so many of
+	// these fell due while this process did not get to run. Some of the missed
+	// ones are caught up with.
+	Used            uint64
+	Allowed, Missed float64
 }
 
 // Stats returns how things stand.
@@ -35,7 +42,7 @@ func (b *Budget) Stats() Stats {
 		Service: b.cfg.Service, PerSecond: b.cfg.PerSecond, Share: b.limit.share, Limit: b.limit.full(), Rate: b.limit.rate(now),
 		InFlight: b.flying, MaxInFlight: b.cfg.MaxInFlight, Waiting: map[Lane]int{}, Breaker: b.breaker.state,
 		Calls: b.totals.calls, Throttled: b.totals.throttled, Locked: b.totals.locked, Failed: b.totals.failed,
-		TurnedAway: b.totals.turnedAway,
+		TurnedAway: b.totals.turnedAway, Used: b.use.calls, Allowed: b.use.allowed, Missed: b.use.missed,
 	}
 	for _, lane := range Lanes() {
 		s.Waiting[lane] = 0
