@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"net/http"
 	"strings"
 
 	"hotsync/daemon/sweep"
@@ -10,20 +12,41 @@ import (
 	"hotsync/sandbox/zuora"
 )
 
-// calls are calls to the vendors, those for tokens left out.
+// calls are calls to the vendors, those for tokens left out. Limio's are told
+// apart: a repair has to write, and what it reads is what a sweep costs.
 type calls struct {
 	Zuora  int `json:"zuora"`
 	Stripe int `json:"stripe"`
-	Limio  int `json:"limio"`
+	Limio  int `json:"limio_reads"`
+	Writes int `json:"limio_writes"`
 }
 
 func (c calls) plus(d calls) calls {
-	return calls{c.Zuora + d.Zuora, c.Stripe + d.Stripe, c.Limio + d.Limio}
+	return calls{c.Zuora + d.Zuora, c.Stripe + d.Stripe, c.Limio + d.Limio, c.Writes + d.Writes}
 }
 
-func (c calls) times(n int) calls { return calls{c.Zuora * n, c.Stripe * n, c.Limio * n} }
+func (c calls) minus(d calls) calls { return c.plus(d.times(-1)) }
 
-func (c calls) sum() int { return c.Zuora + c.Stripe + c.Limio }
+func (c calls) times(n int) calls {
+	return calls{c.Zuora * n, c.Stripe * n, c.Limio * n, c.Writes * n}
+}
+
+func (c calls) sum() int { return c.Zuora + c.Stripe + c.Limio + c.Writes }
+
+// billing are the calls to the systems that sweeps read from.
+func (c calls) billing() int { return c.Zuora + c.Stripe }
+
+// off is how far c is from what a formula says, in percent: that of the part that
+// is furthest off, so that no part makes up for another. A part that should have
+// had no call counts as all of it.
+func (c calls) off(formula calls) (percent float64) {
+	for _, part := range [][2]int{{c.Zuora, formula.Zuora}, {c.Stripe, formula.Stripe}, {c.Limio, formula.Limio}, {c.Writes, formula.Writes}} {
+		if off := 100 * float64(part[0]-part[1]) / float64(max(1, part[1])); math.Abs(off) > math.Abs(percent) {
+			percent = off
+		}
+	}
+	return percent
+}
 
 // Sizes of the pages that sweeps ask for: Stripe's and Limio's most, and what
 // Zuora gives with expansions (zuora-stripe.md S3, Z3; limio.md 3.1).
@@ -161,7 +184,7 @@ func (c *company) makeDrift(name string, share float64) (drifted, error) {
 			return out, fmt.Errorf("record %d (%s) does not differ", i, d.name)
 		}
 		out.wrong += w
-		out.cost = out.cost.plus(d.look).plus(calls{Limio: w})
+		out.cost = out.cost.plus(d.look).plus(calls{Writes: w})
 	}
 	return out, nil
 }
@@ -188,16 +211,23 @@ func (c *company) wrong() (records int, first []string) {
 }
 
 // calls are the calls since resetCalls.
-func (c *company) calls() calls {
-	sum := func(routes map[string]int) (n int) {
-		for route, calls := range routes {
+func (c *company) calls() (made calls) {
+	count := func(routes map[string]int, into func(method string) *int) {
+		for route, n := range routes {
 			if !strings.HasSuffix(route, "/token") {
-				n += calls
+				*into(route[:strings.Index(route+" ", " ")]) += n
 			}
 		}
-		return n
 	}
-	return calls{Zuora: sum(c.zuora.Calls()), Stripe: sum(c.stripe.Calls()), Limio: sum(c.limio.Calls())}
+	count(c.zuora.Calls(), func(string) *int { return &made.Zuora })
+	count(c.stripe.Calls(), func(string) *int { return &made.Stripe })
+	count(c.limio.Calls(), func(method string) *int {
+		if method == http.MethodGet {
+			return &made.Limio
+		}
+		return &made.Writes
+	})
+	return made
 }
 
 func (c *company) resetCalls() {

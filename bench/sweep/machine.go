@@ -87,8 +87,8 @@ func (m *machine) stop() error {
 }
 
 // follow serves the vendors and configures the daemon to follow them: the
-// defaults, but for the budgets, which are off, and the schedules: sweeps run
-// when they are asked for.
+// defaults, but for the budgets, which are off as yet, and the schedules: sweeps
+// run when they are asked for.
 func (m *machine) follow(c *company) error {
 	cfg := &m.cfg
 	var errs []error

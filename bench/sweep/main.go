@@ -2,7 +2,8 @@
 // waits beside it. The vendors are simulated in this process, with a hundred
 // thousand Stripe subscriptions and twenty thousand Zuora accounts; the daemon
 // is the real program in a child, with the default configuration but for
-// budgets, which are off.
+// budgets: they are off while calls and memory are measured, and on while logins
+// are.
 //
 //	seed      both sides equal
 //	prime     most memories are made here by the daemon's code (-prime 0: none)
@@ -11,12 +12,17 @@
 //	idle      sweeps that find nothing
 //	repair    sweeps after records of both sides drifted and nobody was told
 //	next      sweeps that find nothing again
-//	logins    without a sweep and during one that looks at every record, in turns
+//	logins    without a sweep and during one that looks at every record, in turns,
+//	          with a budget of Zuora's calls that the sweep uses up
 //
 // It promises that every number comes from outside the daemon: calls as the
 // vendors count them, drift as both sides' own state shows it, memory as the
 // kernel tells, latencies from the topics. It exits with 1 when a promise does
-// not hold: calls within 2 % of the formula, all drift repaired, 200 MiB.
+// not hold: exactly the records that drifted are looked at and repaired, with calls
+// within 2 % of the formula for each vendor, Limio's reads and writes apart, and 2
+// to 3 of them to the billing system for each; sweeps that find nothing make exactly
+// the calls of their lists; 200 MB; and, at full size, a login's p99 during a sweep
+// at most 1.5 times that without.
 //
 //	go run ./bench/sweep
 //	go run ./bench/sweep -stripe 2000 -zuora 500 -o json
@@ -36,6 +42,12 @@ import (
 	"hotsync/embedded"
 )
 
+// The size that the promises are made for.
+const (
+	fullStripe = 100_000
+	fullZuora  = 20_000
+)
+
 // options are the flags.
 type options struct {
 	stripe, zuora int
@@ -51,13 +63,13 @@ func main() {
 		exit(embedded.EngineMain(os.Args[2:]))
 	}
 	var o options
-	flag.IntVar(&o.stripe, "stripe", 100_000, "Stripe subscriptions")
-	flag.IntVar(&o.zuora, "zuora", 20_000, "Zuora accounts")
+	flag.IntVar(&o.stripe, "stripe", fullStripe, "Stripe subscriptions")
+	flag.IntVar(&o.zuora, "zuora", fullZuora, "Zuora accounts")
 	flag.Float64Var(&o.drift, "drift", 0.005, "share of the records that drift")
 	flag.Float64Var(&o.prime, "prime", 0.9, "share of the records that the daemon knows already; 0 has it look at each")
 	flag.IntVar(&o.laps, "laps", 3, "laps of logins without and with a sweep, in turns")
-	flag.DurationVar(&o.lap, "lap", 10*time.Second, "how long a lap is")
-	flag.IntVar(&o.logins, "logins", 40, "logins a second")
+	flag.DurationVar(&o.lap, "lap", 20*time.Second, "how long a lap is")
+	flag.IntVar(&o.logins, "logins", 20, "logins a second")
 	flag.DurationVar(&o.latency, "latency", 50*time.Millisecond, "how long a vendor takes to answer while logins are measured")
 	flag.StringVar(&o.daemon, "daemon", "", "a hotsync binary; empty builds one")
 	flag.StringVar(&o.log, "log", "", "a file for the daemon's log; empty drops it")
@@ -69,9 +81,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, err := measure(ctx, o, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
-	if r.RSS > allowedRSS {
-		r.Broken = append(r.Broken, fmt.Sprintf("the daemon's peak RSS is %s, more than %s", mib(r.RSS), mib(allowedRSS)))
-	}
 	if o.output == "json" {
 		out := json.NewEncoder(os.Stdout)
 		out.SetIndent("", "  ")
@@ -84,6 +93,9 @@ func main() {
 	}
 	exit(err)
 }
+
+// full reports whether a run is of the size that the promises are made for.
+func (o options) full() bool { return o.stripe >= fullStripe && o.zuora >= fullZuora }
 
 func (o options) check() error {
 	switch {

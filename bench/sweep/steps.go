@@ -45,6 +45,7 @@ func measure(ctx context.Context, o options, say func(string, ...any)) (_ report
 		}
 	}
 	b.remember()
+	b.report.Broken = append(b.report.Broken, b.report.memory()...)
 	return b.report, b.machine.stop()
 }
 
@@ -105,7 +106,7 @@ func (b *bench) restart(ctx context.Context) error {
 	}
 	b.report.Restart = time.Since(began).Seconds()
 	b.report.RestartRSS = b.machine.daemon.peak()
-	b.say("started again in %.1f s, peak RSS %s", b.report.Restart, mib(b.report.RestartRSS))
+	b.say("started again in %.1f s, peak RSS %s", b.report.Restart, mb(b.report.RestartRSS))
 	return nil
 }
 
@@ -161,7 +162,8 @@ func (b *bench) nothing(ctx context.Context, what string) error {
 // sweep runs a sweep to its end and compares its calls with the lists and the
 // cost of the records that it must hand on.
 func (b *bench) sweep(ctx context.Context, what, name string, records int, cost calls) error {
-	s := step{What: what, Sweep: name, Expected: records, Formula: b.company.lists(name).plus(cost)}
+	s := step{What: what, Sweep: name, Expected: records, Lists: b.company.lists(name)}
+	s.Formula = s.Lists.plus(cost)
 	b.company.resetCalls()
 	began, cpu := time.Now(), b.machine.daemon.cpu()
 	id, err := b.ask(ctx, name, false)
@@ -175,16 +177,17 @@ func (b *bench) sweep(ctx context.Context, what, name string, records int, cost 
 	s.CPU = b.machine.daemon.cpu() - cpu
 	s.Seconds, s.Made = time.Since(began).Seconds(), b.company.calls()
 	s.Listed, s.HandedOn = run.Stats.Listed, run.Stats.HandedOn
-	s.Off = 100 * (float64(s.Made.sum())/float64(s.Formula.sum()) - 1)
+	s.Off = s.Made.off(s.Formula)
+	if records > 0 {
+		s.Looks = float64(s.Made.minus(s.Lists).billing()) / float64(records)
+	}
 	s.RSS = b.machine.daemon.peak()
 	b.report.Steps = append(b.report.Steps, s)
 	b.say("%s", s)
 	if run.Status != sweep.Done {
 		b.broken("sweep %s (%s) ended as %s: %s", name, what, run.Status, run.Error)
 	}
-	if s.Off > allowedOff || s.Off < -allowedOff {
-		b.broken("sweep %s (%s) made %d calls where the formula says %d: %+.1f %%", name, what, s.Made.sum(), s.Formula.sum(), s.Off)
-	}
+	b.report.Broken = append(b.report.Broken, s.broken()...)
 	return nil
 }
 
@@ -220,6 +223,12 @@ func (b *bench) ended(ctx context.Context, name, request string) (run sweep.Run,
 // latency measures logins, with and without a sweep that looks at every record,
 // in turns.
 func (b *bench) latency(ctx context.Context) error {
+	if b.opt.laps == 0 {
+		return nil
+	}
+	if err := b.budgeted(ctx); err != nil {
+		return err
+	}
 	l := &logins{m: b.machine, accounts: b.company.accounts, rnd: rand.New(rand.NewPCG(1, 2)), sent: map[string]time.Time{}}
 	if err := b.machine.watch(b.machine.cfg.Kafka.Prefix+".events", l.read).CaughtUp(ctx); err != nil {
 		return err
@@ -248,14 +257,31 @@ func (b *bench) latency(ctx context.Context) error {
 		if err := b.cancel(ctx, sweep.ZuoraFull); err != nil {
 			return err
 		}
-		b.say("lap %d: p99 of %d logins %s, of %d during a sweep %s", n+1, quiet.Logins, quiet.p99(), busy.Logins, busy.p99())
+		b.say("lap %d: p99 of %d logins %s, of %d during a sweep %s, which waited for its budget %.0f %% of the time",
+			n+1, quiet.Logins, quiet.p99(), busy.Logins, busy.p99(), 100*busy.Busy)
 		b.report.Quiet, b.report.Busy = append(b.report.Quiet, quiet), append(b.report.Busy, busy)
 	}
 	b.report.compare()
-	if b.report.Ratio > allowedRatio {
-		b.broken("p99 of a login during a sweep is %.2f times that without", b.report.Ratio)
-	}
+	b.report.Broken = append(b.report.Broken, b.report.slower(b.opt.full())...)
 	return nil
+}
+
+// budgeted starts the daemon again, with a budget of which logins need two fifths,
+// two calls each, and which a sweep uses up: at the default of 20 logins a second
+// it is Zuora's default. (A call waits for its distance to the one before, and the
+// more of the budget logins use themselves, the more of them meet: at four fifths a
+// sweep beside them makes a login nearly twice as long, whoever goes first.) There
+// are syncs enough at once that nothing but that budget holds the sweep back;
+// Limio's is far from used up.
+func (b *bench) budgeted(ctx context.Context) error {
+	b.remember()
+	if err := b.machine.daemon.stop(); err != nil {
+		return err
+	}
+	cfg := &b.machine.cfg
+	cfg.Zuora.PerSecond, cfg.Limio.PerSecond = 5*b.opt.logins, 20*b.opt.logins
+	cfg.Workers.Concurrency *= 2
+	return b.machine.startDaemon(ctx)
 }
 
 // cancel ends a run, should one be under way, and waits until what it handed on
@@ -276,9 +302,22 @@ func (b *bench) cancel(ctx context.Context, name string) error {
 
 func (b *bench) lap(ctx context.Context, l *logins, going func() bool) (lap, error) {
 	b.company.resetCalls()
-	began := time.Now()
+	began, before, err := time.Now(), spent{}, error(nil)
+	if before, err = b.machine.spent(ctx, "zuora"); err != nil {
+		return lap{}, err
+	}
 	took, err := l.lap(ctx, b.opt.logins, b.opt.lap, going)
-	return newLap(took, float64(b.company.calls().sum())/time.Since(began).Seconds()), err
+	if err != nil {
+		return lap{}, err
+	}
+	after, err := b.machine.spent(ctx, "zuora")
+	seconds, out := time.Since(began).Seconds(), newLap(took)
+	out.Calls = float64(b.company.calls().sum()) / seconds
+	if allowed := after.allowed - before.allowed; allowed > 0 {
+		out.Busy = allowed / float64(b.machine.cfg.Zuora.PerSecond) / seconds
+		out.Used = (after.used - before.used) / allowed
+	}
+	return out, err
 }
 
 // slow has every vendor take its time to answer, until the returned function is

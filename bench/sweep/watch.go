@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,6 +68,39 @@ func (m *machine) watch(topic string, read func(context.Context, kafka.Record) e
 	go func() { over <- f.Run(ctx, read) }()
 	m.onStop(func() error { cancel(); return <-over })
 	return f
+}
+
+// spent is the daemon's account of a budget, while calls wait for it.
+type spent struct{ used, allowed float64 }
+
+// spent reads the account of a vendor's budget where the daemon shows it.
+func (m *machine) spent(ctx context.Context, service string) (s spent, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.cfg.HTTP.Listen+"/metrics", nil)
+	if err != nil {
+		return s, err
+	}
+	answer, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+	if err != nil {
+		return s, fmt.Errorf("read the daemon's metrics: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	found := 0
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		for want, into := range map[string]*float64{"used": &s.used, "allowed": &s.allowed} {
+			if name != fmt.Sprintf("hotsync_budget_%s_calls_total{service=%q}", want, service) {
+				continue
+			}
+			if *into, err = strconv.ParseFloat(value, 64); err != nil {
+				return s, fmt.Errorf("read the daemon's metric %s: %w", name, err)
+			}
+			found++
+		}
+	}
+	if found != 2 {
+		return s, fmt.Errorf("read the daemon's metrics: no account of the budget of %s", service)
+	}
+	return s, nil
 }
 
 const (
