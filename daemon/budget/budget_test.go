@@ -138,6 +138,49 @@ func leavesRoom(t *testing.T, sweep context.Context) {
 	}
 }
 
+// Logins that make two calls each, of 50 ms, and two fifths of what the budget
+// allows take little longer while a sweep makes the rest of it: one that reads, and
+// one that writes. The clock is the bubble's.
+func TestALoginBesideASweep(t *testing.T) {
+	p99 := func(t *testing.T, sweep context.Context) (took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBudget(t, budget.Config{PerSecond: 100})
+			l := saturateIn(sweep, b, 24, always(50*time.Millisecond), nil)
+			time.Sleep(2 * time.Second) // the first of which is a budget's warm-up
+			var mu sync.Mutex
+			var all []time.Duration
+			var wg sync.WaitGroup
+			for range 400 {
+				wg.Go(func() {
+					came := time.Now()
+					for range 2 {
+						leave := enter(budget.In(t.Context(), budget.Login), t, b)
+						time.Sleep(50 * time.Millisecond)
+						leave(callout.Result{})
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					all = append(all, time.Since(came))
+				})
+				time.Sleep(time.Second / 20)
+			}
+			wg.Wait()
+			l.stop()
+			slices.Sort(all)
+			took = all[len(all)*99/100]
+		})
+		return took
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	quiet := p99(t, over)
+	reads := p99(t, budget.In(t.Context(), budget.Sweep))
+	writes := p99(t, callout.Ending(budget.In(t.Context(), budget.Sweep)))
+	if 2*reads > 3*quiet || 2*writes > 3*quiet {
+		t.Errorf("p99 of a login is %s, beside a sweep that reads %s, beside one that writes %s; want at most 1.5 times as much", quiet, reads, writes)
+	}
+}
+
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, budget.Config{PerSecond: 1, MaxInFlight: 1})
