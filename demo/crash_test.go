@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -277,65 +276,4 @@ func (r *rig) checkSummaries() {
 		r.t.Errorf("%d runs have ended, the topic has summaries of %d and ClickHouse of %d", len(ended), len(summaries), len(shown))
 	}
 	r.t.Logf("%d runs of sweeps have ended", len(ended))
-}
-
-// checkWrites holds every write that Limio saw from the API against the log: an
-// updated object must stand in some event's changes by its id, a created one,
-// which had none yet, by its type and natural key.
-func (r *rig) checkWrites() {
-	t, w, sql := r.t, r.world, r.sql
-	t.Helper()
-	read := func(query string) map[string]bool {
-		out := map[string]bool{}
-		for line := range strings.Lines(sql.Exec(t, strings.ReplaceAll(query, "@", sql.Database+".sync_events")+" FORMAT TSV")) {
-			out[strings.TrimSpace(line)] = true
-		}
-		return out
-	}
-	updated := read("SELECT DISTINCT arrayJoin(changes.id) FROM @")
-	created := read("SELECT DISTINCT concat(o, ' ', r) FROM @ ARRAY JOIN changes.object AS o, changes.ref AS r, changes.op AS op WHERE op = 'create'")
-	missing, checked := 0, 0
-	for _, write := range w.Limio().Writes() {
-		if write.By != "api" {
-			continue
-		}
-		checked++
-		logged := updated[write.ObjectID]
-		if write.Op == "create" {
-			logged = slices.ContainsFunc(naturalKeys(w, write.ObjectID), func(key string) bool { return created[write.RecordType+" "+key] })
-		}
-		if logged {
-			continue
-		}
-		if missing++; missing <= 5 {
-			t.Errorf("%s of Limio's %s %s at %s: no event says so", write.Op, write.RecordType, write.ObjectID, write.At)
-		}
-	}
-	if checked == 0 {
-		t.Error("Limio saw no write at all: nothing was proved")
-	}
-	t.Logf("%d writes held against the log, %d missing", checked, missing)
-}
-
-// naturalKeys are the keys under which a plan may have named an object before it
-// had an id. An upcoming payment has no invoice when it is made.
-func naturalKeys(w *world.World, id string) []string {
-	o, _ := w.Limio().Get(id)
-	keys := []string{
-		o.Text("data.external_id"), o.Text("relationship_type"), o.Text("data.zuora.result.Id"), o.Text("data.stripe.result.id"),
-		strings.Join([]string{o.Text("data.service"), o.Text("data.issuer"), o.Text("data.type"), o.Text("data.value")}, "/"),
-	}
-	switch o.RecordType {
-	case "schedule":
-		keys = append(keys, "upcoming")
-	case "payment_method": // the card may have changed since
-		for _, write := range w.Limio().Writes() {
-			for _, c := range write.Changed {
-				if write.ObjectID == id && c.Path == "data.stripe.result.id" {
-					keys = append(keys, strings.Trim(c.After, `"`))
-				}
-			}
-		}
-	}
-	return slices.DeleteFunc(keys, func(k string) bool { return k == "" })
 }
