@@ -2,6 +2,7 @@ package demo_test
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -27,9 +28,9 @@ func TestFaultDrill(t *testing.T) {
 	if testing.Short() {
 		lasts = 30 * time.Second
 	}
+	trouble := world.Trouble{RateLimited: 0.2, Internal: 0.05, Dropped: 0.02, Locked: 0.01}
 	r := newRig(t, world.Config{
-		Seed: 7, Rate: 25, Duration: lasts, NoFaults: true, Lose: demo.Lost, Unannounced: true,
-		Trouble: world.Trouble{RateLimited: 0.2, Internal: 0.05, Dropped: 0.02, Locked: 0.01},
+		Seed: 7, Rate: 25, Duration: lasts, NoFaults: true, Lose: demo.Lost, Unannounced: true, Trouble: trouble,
 	})
 	stop := r.daemon("drill")
 	r.traffic()
@@ -39,7 +40,7 @@ func TestFaultDrill(t *testing.T) {
 	t.Logf("at rest %s after the vendors were well again", time.Since(healed).Round(100*time.Millisecond))
 	stop()
 
-	r.checkTrouble()
+	r.checkTrouble(trouble)
 	r.checkNothingStuck()
 }
 
@@ -62,26 +63,52 @@ func (r *rig) daemon(instance string) (stop func()) {
 	return stop
 }
 
-// checkTrouble looks whether the vendors did what the drill says.
-func (r *rig) checkTrouble() {
+// checkTrouble looks whether the vendors did what the drill says: each fault
+// struck its share of the calls that came to it, and was answered as it should.
+func (r *rig) checkTrouble(trouble world.Trouble) {
 	r.t.Helper()
-	all := map[int]int{}
-	for name, sim := range map[string]*httpsim.Sim{"zuora": r.world.Zuora().Sim, "stripe": r.world.Stripe().Sim, "limio": r.world.Limio().Sim} {
-		answers := map[int]int{}
-		for _, c := range sim.Log() {
+	all := map[float64]httpsim.Tally{}
+	for _, v := range []struct {
+		name string
+		sim  *httpsim.Sim
+		lock string
+	}{{"zuora", r.world.Zuora().Sim, "lock"}, {"stripe", r.world.Stripe().Sim, "lock_timeout"}, {"limio", r.world.Limio().Sim, "bad_gateway"}} {
+		answers, tallies := map[int]int{}, v.sim.Tallies()
+		for _, c := range v.sim.Log() {
 			answers[c.Status]++
-			all[c.Status]++
 		}
-		r.t.Logf("%s answered, by status: %v", name, answers)
-		if answers[http.StatusTooManyRequests] == 0 {
-			r.t.Errorf("%s refused nothing: the drill was none", name)
+		r.t.Logf("%s: faults %+v, answers by status %v", v.name, tallies, answers)
+		for _, f := range []struct {
+			kind   string
+			share  float64
+			answer int
+		}{
+			{"rate_limit", trouble.RateLimited, http.StatusTooManyRequests}, {"internal", trouble.Internal, http.StatusInternalServerError},
+			{"drop", trouble.Dropped, 0}, {v.lock, trouble.Locked, -1},
+		} {
+			got := tallies[f.kind]
+			if !plausible(got, f.share) {
+				r.t.Errorf("%s: %s struck %d of %d calls, want about %.0f %%", v.name, f.kind, got.Struck, got.Met, 100*f.share)
+			}
+			if f.answer >= 0 && answers[f.answer] < got.Struck {
+				r.t.Errorf("%s: %s struck %d times, and %d was answered %d times", v.name, f.kind, got.Struck, f.answer, answers[f.answer])
+			}
+			sum := all[f.share]
+			all[f.share] = httpsim.Tally{Met: sum.Met + got.Met, Struck: sum.Struck + got.Struck}
 		}
 	}
-	for _, status := range []int{http.StatusInternalServerError, 0} {
-		if all[status] == 0 {
-			r.t.Errorf("nobody ever answered %d: the drill was none", status)
+	for share, sum := range all {
+		if sum.Struck == 0 || !plausible(sum, share) {
+			r.t.Errorf("what should strike %.0f %% of the calls struck %d of %d: the drill was none", 100*share, sum.Struck, sum.Met)
 		}
 	}
+}
+
+// plausible reports whether chance may have struck so often: it leaves five
+// standard deviations, and one call, on either side.
+func plausible(got httpsim.Tally, share float64) bool {
+	met := float64(got.Met)
+	return math.Abs(float64(got.Struck)-met*share) <= 1+5*math.Sqrt(met*share*(1-share))
 }
 
 // checkNothingStuck looks for triggers that wait for a time that never comes:

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -110,7 +111,14 @@ type Sim struct {
 	limits  []*enforced
 	refused []time.Time
 	counts  map[string]int
+	tallies map[string]Tally
 	calls   []*Call // the most recent keepCalls of them, oldest first
+}
+
+// Tally is how faults of one kind struck.
+type Tally struct {
+	Met    int // calls that came to the choice
+	Struck int // calls that suffered
 }
 
 const keepCalls = 20_000
@@ -123,7 +131,7 @@ type active struct {
 // New returns a frame on clock whose random choices follow seed.
 func New(clock *Clock, seed uint64) *Sim {
 	return &Sim{
-		Clock: clock, mux: http.NewServeMux(), counts: map[string]int{},
+		Clock: clock, mux: http.NewServeMux(), counts: map[string]int{}, tallies: map[string]Tally{},
 		rnd: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15)),
 	}
 }
@@ -212,8 +220,17 @@ func (s *Sim) strike(route string, to *url.URL) *Fault {
 		case a.Route != "" && a.Route != route,
 			a.Path != "" && !strings.Contains(to.Path, a.Path),
 			a.Query != "" && !query.Has(a.Query),
-			a.Times > 0 && a.left == 0,
-			a.Rate > 0 && s.rnd.Float64() >= a.Rate:
+			a.Times > 0 && a.left == 0:
+			continue
+		}
+		tally := s.tallies[a.kind()]
+		tally.Met++
+		struck := a.Rate == 0 || s.rnd.Float64() < a.Rate
+		if struck {
+			tally.Struck++
+		}
+		s.tallies[a.kind()] = tally
+		if !struck {
 			continue
 		}
 		a.left--
@@ -221,6 +238,30 @@ func (s *Sim) strike(route string, to *url.URL) *Fault {
 		return &f
 	}
 	return nil
+}
+
+// kind is what a fault is counted under.
+func (f Fault) kind() string {
+	switch {
+	case f.Drop:
+		return "drop"
+	case f.DropAfter:
+		return "drop_after"
+	case f.Code != "":
+		return f.Code
+	case f.Status != 0:
+		return strconv.Itoa(f.Status)
+	}
+	return "delay"
+}
+
+// Tallies returns how faults struck since the last ResetCalls, by their Code;
+// those without one stand under "drop", "drop_after", "delay" or their Status. A
+// call comes to the choice of a fault unless an earlier one struck it.
+func (s *Sim) Tallies() map[string]Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.tallies)
 }
 
 // Inject adds a fault and returns the function that removes it.
@@ -259,7 +300,7 @@ func (s *Sim) Log() []Call {
 func (s *Sim) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.counts = map[string]int{}
+	s.counts, s.tallies = map[string]int{}, map[string]Tally{}
 	s.calls, s.refused = nil, nil
 }
 
