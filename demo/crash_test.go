@@ -1,6 +1,7 @@
 package demo_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,8 +29,12 @@ import (
 	"hotsync/sandbox/world"
 )
 
-// childEnv names the file with a child daemon's configuration.
-const childEnv = "HOTSYNC_TEST_CHILD_CONFIG"
+const (
+	// childEnv names the file with a child daemon's configuration.
+	childEnv = "HOTSYNC_TEST_CHILD_CONFIG"
+	// aheadEnv is how far a child's clock is ahead, 0s when it is empty.
+	aheadEnv = "HOTSYNC_TEST_CHILD_AHEAD"
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
@@ -53,7 +58,14 @@ func child(path string) error {
 	if err := json.Unmarshal(b, &cfg); err != nil {
 		return err
 	}
-	d, err := daemon.New(cfg, daemon.Options{Log: zerolog.New(os.Stderr).Level(zerolog.ErrorLevel), Instance: fmt.Sprint("child-", os.Getpid())})
+	ahead, err := time.ParseDuration(cmp.Or(os.Getenv(aheadEnv), "0s"))
+	if err != nil {
+		return err
+	}
+	d, err := daemon.New(cfg, daemon.Options{
+		Log: zerolog.New(os.Stderr).Level(zerolog.ErrorLevel), Instance: fmt.Sprint("child-", os.Getpid()),
+		Now: func() time.Time { return time.Now().Add(ahead) },
+	})
 	if err != nil {
 		return err
 	}
@@ -74,12 +86,12 @@ type process struct {
 	errs  *strings.Builder
 }
 
-func spawn(t *testing.T, configPath string) *process {
+func spawn(t *testing.T, configPath string, env ...string) *process {
 	t.Helper()
 	exe, err := os.Executable()
 	must(t, err)
 	p := &process{cmd: exec.Command(exe), errs: &strings.Builder{}}
-	p.cmd.Env = append(os.Environ(), childEnv+"="+configPath)
+	p.cmd.Env = append(append(os.Environ(), childEnv+"="+configPath), env...)
 	p.cmd.Stderr = p.errs
 	stdin, err := p.cmd.StdinPipe()
 	must(t, err)
@@ -95,6 +107,16 @@ func spawn(t *testing.T, configPath string) *process {
 	}
 	p.addr = strings.TrimSpace(string(line[:n]))
 	return p
+}
+
+// configFile writes the configuration down for a child.
+func (r *rig) configFile() (path string) {
+	r.t.Helper()
+	b, err := json.Marshal(r.cfg)
+	must(r.t, err)
+	path = filepath.Join(r.t.TempDir(), "config.json")
+	must(r.t, os.WriteFile(path, b, 0o600))
+	return path
 }
 
 // kill ends the process as a power cut would.
@@ -149,10 +171,7 @@ func TestKillNine(t *testing.T) {
 
 	r := newRig(t, world.Config{Seed: seed % 1000, Accounts: 60, Subscriptions: 100, Rate: 40, Lose: demo.Lost, Unannounced: true})
 	r.cfg.Sweeps.StripeEvents.Schedule, r.cfg.Sweeps.ZuoraChanged.Schedule = "@every 2s", "@every 3s"
-	b, err := json.Marshal(r.cfg)
-	must(t, err)
-	path := filepath.Join(t.TempDir(), "config.json")
-	must(t, os.WriteFile(path, b, 0o600))
+	path := r.configFile()
 	r.traffic()
 	stopAsking := r.askAllTheTime()
 

@@ -30,6 +30,7 @@ type rig struct {
 	client *kafka.Client
 	writer *kafka.Writer
 	judge  demo.Judge
+	door   *door // of Limio
 
 	stopTraffic context.CancelFunc
 	over        sync.WaitGroup
@@ -40,7 +41,7 @@ type rig struct {
 
 func newRig(t *testing.T, wc world.Config) *rig {
 	t.Helper()
-	r := &rig{t: t, world: world.New(wc), sql: embeddedtest.ClickHouse(t), stopTraffic: func() {}}
+	r := &rig{t: t, world: world.New(wc), sql: embeddedtest.ClickHouse(t), door: &door{}, stopTraffic: func() {}}
 	cfg := demo.Settings()
 	cfg.Kafka.Brokers = []string{kafkatest.Broker(t)}
 	cfg.Kafka.Prefix = kafkatest.Name("hotsync")
@@ -56,7 +57,7 @@ func newRig(t *testing.T, wc world.Config) *rig {
 	}
 	urls := demo.URLs{
 		Zuora: serve(r.world.ZuoraHandler()), Stripe: serve(r.world.StripeHandler()),
-		Limio: serve(r.world.LimioHandler()), JWKS: serve(r.world.JWKSHandler()),
+		Limio: serve(r.door.before(r.world.LimioHandler())), JWKS: serve(r.world.JWKSHandler()),
 	}
 	must(t, demo.Point(&cfg, r.world, urls, t.TempDir()))
 	r.cfg = cfg
