@@ -133,12 +133,19 @@ func (r *rig) await() {
 // patience is how long a road may take to come to rest on a busy machine.
 const patience = 8 * time.Minute
 
-// verdict has the road come to rest and judges it.
+// verdict has the road come to rest, and sweeps find what nothing told, and
+// judges it.
 func (r *rig) verdict() demo.Report {
+	r.t.Helper()
+	return r.judged(func(ctx context.Context) error { return demo.Conclude(ctx, r.judge, r.operator()) })
+}
+
+// judged judges what there is after the last step.
+func (r *rig) judged(last func(context.Context) error) demo.Report {
 	r.t.Helper()
 	bound, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
-	must(r.t, demo.Conclude(bound, r.judge, r.operator()))
+	must(r.t, last(bound))
 	report, err := r.judge.Report(r.t.Context())
 	must(r.t, err)
 	r.t.Logf("produced %+v, %d triggers, outcomes %v, sweeps %+v, latency %+v", r.made, report.Triggers, report.Outcomes, report.Sweeps, report.Latency)

@@ -16,7 +16,7 @@ import (
 // first, and hands every message to emit, one after the other. Then it heals
 // all faults, finishes what is under way, makes observed records equal and
 // announces once more every record that changed (unless Config.Unannounced
-// leaves that to be found); that takes some seconds,
+// leaves that to be found, or Config.Once to the messages there were); that takes some seconds,
 // whatever ctx says (about fifteen when Flap is under way, which is told once,
 // in runs of twenty seconds and more). It needs a running clock, and may be
 // called once. The error is emit's, or a fault
@@ -279,13 +279,14 @@ func (r *run) equalise() error {
 }
 
 // announcements point once more at every record that changed since the world
-// began or differed when it did.
+// began or differed when it did; with Config.Once only at those of the latter
+// that nothing has pointed at so far.
 func (r *run) announcements() (Step, error) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	var out Step
 	for _, a := range r.w.accounts {
-		if !a.changed && !a.Drifted {
+		if !a.changed && !a.Drifted || r.w.cfg.Once && (a.changed || a.loggedIn) {
 			continue
 		}
 		m, err := r.w.loginOf(a.ID)
@@ -295,7 +296,7 @@ func (r *run) announcements() (Step, error) {
 		out.Messages = append(out.Messages, m)
 	}
 	for _, s := range r.w.subs {
-		if s.Limio != "" && (s.changed || s.Drifted) {
+		if s.Limio != "" && (s.changed || s.Drifted) && !(r.w.cfg.Once && s.changed) {
 			out.Messages = append(out.Messages, r.w.announce(s))
 		}
 	}

@@ -54,6 +54,10 @@ type Config struct {
 	// Unannounced leaves it to the program under test to find what nothing
 	// announced: without it Run ends by pointing at every record that changed.
 	Unannounced bool
+	// Once leaves every change to the messages that it made: Run ends by pointing
+	// only at what nothing has told of at all, the records that differed when the
+	// world began.
+	Once bool
 	// Settle is the settling time that the program under test is configured
 	// with. Default 3s.
 	Settle time.Duration
