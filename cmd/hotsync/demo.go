@@ -15,7 +15,6 @@ import (
 	"golang.org/x/term"
 
 	"hotsync/demo"
-	"hotsync/embedded"
 	"hotsync/event"
 )
 
@@ -36,11 +35,10 @@ It exits with 2 when anything was left unanswered, lost, duplicated, different o
 written in a loop.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			binary, err := embedded.FindServer(cmd.Context())
-			if err != nil {
-				return environment(err)
-			}
-			cfg.Binary, cfg.Build = binary, buildVersion()
+			cfg.Binary = installedServer(cmd.Context(), func(err error) {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "hotsync: %s: %v\n", notUsed, err)
+			})
+			cfg.Build = buildVersion()
 			live := newLive(cmd.ErrOrStderr(), output.value)
 			cfg.Progress = live.show
 			cfg.Log = zerolog.Nop() // it would write over what is shown
@@ -52,14 +50,7 @@ written in a loop.`,
 			if err != nil {
 				return environmentOr(err)
 			}
-			if err := printReport(cmd.OutOrStdout(), output.value, report); err != nil {
-				return err
-			}
-			if !report.Clean() {
-				return finding(fmt.Errorf("unanswered %d, lost %d, duplicates %d, drift %d, loops %d: all of them must be 0",
-					report.Unanswered, report.Lost, report.Duplicates, report.Drift, report.Loops))
-			}
-			return nil
+			return tell(cmd.OutOrStdout(), output.value, report)
 		},
 	}
 	f := cmd.Flags()
@@ -131,6 +122,18 @@ func (l *live) clear() {
 func (l *live) end() {
 	l.clear()
 	l.lines = 0
+}
+
+// tell prints the report, and is a finding when it is not clean.
+func tell(w io.Writer, output string, r demo.Report) error {
+	if err := printReport(w, output, r); err != nil {
+		return err
+	}
+	if !r.Clean() {
+		return finding(fmt.Errorf("unanswered %d, lost %d, duplicates %d, drift %d, loops %d: all of them must be 0",
+			r.Unanswered, r.Lost, r.Duplicates, r.Drift, r.Loops))
+	}
+	return nil
 }
 
 func printReport(w io.Writer, output string, r demo.Report) error {

@@ -92,11 +92,7 @@ func makeSourceTopics(ctx context.Context, cfg config.Config) error {
 }
 
 func startClickHouse(ctx context.Context, cfg *config.Config, log zerolog.Logger) (stop func(context.Context) error, err error) {
-	// A server that is installed serves as well and needs no download.
-	binary, err := embedded.FindServer(ctx)
-	if err != nil {
-		log.Warn().Err(err).Msg("the clickhouse binary on the PATH is not used")
-	}
+	binary := installedServer(ctx, func(err error) { log.Warn().Err(err).Msg(notUsed) })
 	dir := filepath.Join(cfg.Embedded.DataDir, "clickhouse")
 	engine, err := embedded.StartClickHouse(ctx, embedded.EngineConfig{
 		DataDir: dir, CacheDir: cfg.Embedded.CacheDir, Binary: binary,
@@ -124,6 +120,20 @@ func startClickHouse(ctx context.Context, cfg *config.Config, log zerolog.Logger
 		<-ended
 		return err
 	}, nil
+}
+
+// notUsed is what is said of a server that is installed and will not do.
+const notUsed = "the clickhouse binary on the PATH is not used"
+
+// installedServer is the ClickHouse server on the PATH, which serves as well as
+// the engine and needs no download; "" when there is none, or, with a warning,
+// when it is old or broken.
+func installedServer(ctx context.Context, warn func(error)) string {
+	binary, err := embedded.FindServer(ctx)
+	if err != nil {
+		warn(err)
+	}
+	return binary
 }
 
 // logProgress returns a function that logs a download at every tenth of it.
