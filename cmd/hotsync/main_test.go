@@ -9,15 +9,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"hotsync/connectors/kafka"
 	"hotsync/daemon/config"
+	"hotsync/embedded/embeddedtest"
 )
 
 // binary is the program, built once. Exit codes and signals are only true of a
@@ -49,7 +54,75 @@ type answer struct {
 // process is one that runs.
 type process struct {
 	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer
+	stdout, stderr output
+}
+
+// output is what a process has printed so far.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// logged waits for a message in the log of a process and returns a field of it.
+func (p *process) logged(t *testing.T, message, field string) (value string) {
+	t.Helper()
+	within(t, "it logs: "+message, func() bool {
+		for line := range strings.Lines(p.stderr.String()) {
+			var fields map[string]any
+			if json.Unmarshal([]byte(line), &fields) == nil && fields["message"] == message {
+				value, _ = fields[field].(string)
+				return true
+			}
+		}
+		return false
+	})
+	return value
+}
+
+// ready waits until a daemon is, with nothing that it lacks.
+func ready(t *testing.T, addr string) {
+	t.Helper()
+	within(t, "readyz is fine and not degraded", func() bool {
+		status, body := get("http://" + addr + "/readyz")
+		return status == http.StatusOK && !strings.Contains(body, "degraded")
+	})
+}
+
+// send produces an event of Stripe to a broker, unsigned.
+func send(t *testing.T, broker, typ, object string) {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Kafka.Brokers = []string{broker}
+	kc, err := cfg.KafkaConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kafka.New(kc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.EnsureTopics(t.Context(), []kafka.Topic{{Name: cfg.Kafka.StripeTopic, Replication: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	w := kafka.NewWriter(client, kafka.WriterConfig{})
+	defer w.Close()
+	body := fmt.Sprintf(`{"id":"evt_1","object":"event","api_version":"2023-10-16","created":%d,"type":%q,"data":{"object":%s}}`, time.Now().Unix(), typ, object)
+	if err := w.Write(t.Context(), kafka.Record{Topic: cfg.Kafka.StripeTopic, Value: []byte(body)}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // start runs the program in a folder of its own, with more environment.
@@ -257,6 +330,47 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
+// Nor does it wait for the work in hand of a daemon that is stopping, which the
+// first one lets come to its end. What is under way is as after a power cut.
+func TestSecondSignalWhileRunStops(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{}, 100)
+	vendor := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(vendor.Close)
+	addr, broker := freeAddr(t), embeddedtest.Broker(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), fmt.Appendf(nil, `login: {enabled: false}
+zuora: {enabled: false}
+stripe: {api_key: env:HOTSYNC_TEST_SECRET, signature: off, base_url: %q, timeout: 60s}
+limio: {base_url: http://127.0.0.1:1, client_id: a, client_secret: env:HOTSYNC_TEST_SECRET}
+kafka: {brokers: [%q], replication: 1, session_timeout: 3m, rebalance_timeout: 3m}
+clickhouse: {addr: ['127.0.0.1:1']}
+workers: {coalesce: 100ms, drain_timeout: 80s, stop_timeout: 90s}
+http: {listen: %q}
+`, vendor.URL, broker, addr), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, dir, withSecret, "run")
+	within(t, "it is ready", func() bool { status, _ := get("http://" + addr + "/readyz"); return status == http.StatusOK })
+	send(t, broker, "customer.subscription.updated", `{"id":"sub_1","object":"subscription","customer":"cus_1"}`)
+	select {
+	case <-asked:
+	case <-time.After(time.Minute):
+		t.Fatalf("nothing asked Stripe: %s", p.stderr.String())
+	}
+	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt} { // of one kind, two may come as one
+		if err := p.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.end(t); got.code != exitKilled { // it would end by itself in a minute, with 0
+		t.Errorf("got %+v", got)
+	}
+}
+
 // within polls until a condition holds.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -310,16 +424,27 @@ func TestRunWithoutKafkaStops(t *testing.T) {
 }
 
 // With nothing configured, run brings its own broker and engine, becomes ready,
-// stops them, and finds their data when it is started again.
+// stops them, and finds their data when it is started again: the row of a
+// message, once, since the broker knows that it was read.
 func TestRunOnOneMachine(t *testing.T) {
+	var written string
+	t.Parallel()
 	addr := freeAddr(t)
 	dir := small(t, "http: {listen: '"+addr+"'}\n")
-	for range 2 {
+	for life := range 2 {
 		p := start(t, dir, withSecret, "run")
-		within(t, "readyz is fine and not degraded", func() bool {
-			status, body := get("http://" + addr + "/readyz")
-			return status == http.StatusOK && !strings.Contains(body, "degraded")
-		})
+		ready(t, addr)
+		sql := "http://" + p.logged(t, "embedded clickhouse is running", "http") + "/?query="
+		rows := func() string {
+			_, body := get(sql + url.QueryEscape("SELECT outcome, reason, triggers.id FROM hotsync.sync_events FORMAT CSV"))
+			return body
+		}
+		if life == 0 {
+			send(t, p.logged(t, "embedded broker is running", "addr"), "product.updated", `{"id":"prod_1","object":"product"}`)
+			within(t, "the message has its row", func() bool { written = rows(); return written != "" })
+		} else if got := rows(); got != written || !strings.HasPrefix(got, `"skipped","irrelevant_type",`) || strings.Count(got, "\n") != 1 {
+			t.Errorf("the first life left %q, the second one finds %q", written, got)
+		}
 		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
