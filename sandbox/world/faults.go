@@ -21,18 +21,29 @@ type Trouble struct {
 	Locked      float64 // somebody else holds the record
 }
 
-// breakAll has every call suffer its share from now on.
+// breakAll has every call suffer its share from now on. Each fault strikes once
+// for certain, however few calls there are.
 func (r *run) breakAll(t Trouble) {
 	for _, s := range []struct {
-		sim  *httpsim.Sim
-		lock string
-	}{{r.w.zuora.Sim, "lock"}, {r.w.stripe.Sim, "lock_timeout"}, {r.w.limio.Sim, "bad_gateway"}} {
-		for _, f := range []httpsim.Fault{
-			{Code: "rate_limit", Rate: t.RateLimited}, {Code: "internal", Rate: t.Internal},
-			{Drop: true, Rate: t.Dropped}, {Code: s.lock, Rate: t.Locked},
-		} {
+		sim     *httpsim.Sim
+		lock    string
+		records []string // paths under which there are some: a token is never locked
+	}{
+		{r.w.zuora.Sim, "lock", []string{"/v1/", "/object-query/"}},
+		{r.w.stripe.Sim, "lock_timeout", []string{"/v1/"}},
+		{r.w.limio.Sim, "bad_gateway", []string{"/api/"}},
+	} {
+		faults := []httpsim.Fault{
+			{Code: "rate_limit", Rate: t.RateLimited}, {Code: "internal", Rate: t.Internal}, {Drop: true, Rate: t.Dropped},
+		}
+		for _, path := range s.records {
+			faults = append(faults, httpsim.Fault{Path: path, Code: s.lock, Rate: t.Locked})
+		}
+		for _, f := range faults {
 			if f.Rate > 0 { // no rate means every call
-				r.faults = append(r.faults, s.sim.Inject(f))
+				once := f
+				once.Rate, once.Times = 0, 1
+				r.faults = append(r.faults, s.sim.Inject(once), s.sim.Inject(f))
 			}
 		}
 	}
