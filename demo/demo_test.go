@@ -33,7 +33,11 @@ func TestDemoUntilInterrupted(t *testing.T) {
 		t.Errorf("unanswered %d, lost %d, duplicates %d, drift %d, loops %d:\n%s",
 			report.Unanswered, report.Lost, report.Duplicates, report.Drift, report.Loops, strings.Join(report.Findings, "\n"))
 	}
-	rare := []event.Outcome{event.Deferred, event.Observed, event.Failed} // they need more time than this
+	made := report.Produced
+	if least := int64(made.Logins + made.Stripe); least == 0 || report.Triggers < least {
+		t.Errorf("%d triggers were answered, of %d messages", report.Triggers, least)
+	}
+	rare := []event.Outcome{event.Observed, event.Failed} // chance brings them, in more time than this
 	if report.Latency.P50 > 1000 {
 		rare = append(rare, event.Suppressed) // a change has settled before so slow a machine looks
 	}
@@ -42,7 +46,7 @@ func TestDemoUntilInterrupted(t *testing.T) {
 			t.Errorf("nothing was %s", o)
 		}
 	}
-	if s := report.Sweeps; s.Runs < 3 || s.Listed == 0 || s.HandedOn == 0 || s.Repaired == 0 || report.Produced.Lost == 0 {
-		t.Errorf("%d webhooks were lost, and sweeps did %+v", report.Produced.Lost, s)
+	if s := report.Sweeps; s.Runs < 3 || s.Listed == 0 || s.HandedOn == 0 || s.Repaired == 0 || made.Lost == 0 {
+		t.Errorf("%d webhooks were lost, and sweeps did %+v", made.Lost, s)
 	}
 }
