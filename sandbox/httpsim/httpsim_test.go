@@ -168,3 +168,27 @@ func TestClocks(t *testing.T) {
 		t.Errorf("a running clock moved by %s", d)
 	}
 }
+
+// A call comes to the choice of a fault unless an earlier one struck it.
+func TestTallies(t *testing.T) {
+	s, get := serve(t)
+	s.Inject(Fault{Code: "rate_limit", Rate: 0.3})
+	s.Inject(Fault{Delay: time.Nanosecond, Path: "/things/b"})
+	s.Inject(Fault{Status: 503, Times: 1})
+	for range 200 {
+		get("/things/a")
+	}
+	get("/things/b")
+	got := s.Tallies()
+	limited := got["rate_limit"]
+	if limited.Met != 201 || limited.Struck < 30 || limited.Struck > 90 {
+		t.Errorf("three in ten: %+v", limited)
+	}
+	if got["503"] != (Tally{1, 1}) || got["delay"].Met > 1 || got["delay"].Met != got["delay"].Struck {
+		t.Errorf("got %+v", got)
+	}
+	s.ResetCalls()
+	if got := s.Tallies(); len(got) > 0 {
+		t.Errorf("after a reset: %+v", got)
+	}
+}

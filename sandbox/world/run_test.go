@@ -267,3 +267,37 @@ func TestRefusedIsHealed(t *testing.T) {
 		t.Errorf("the end is %+v", step)
 	}
 }
+
+// With Once the end of a run points at what nothing has told of, and at nothing
+// else.
+func TestOnce(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		w := small(t)
+		w.cfg.Once = once
+		l := listen(w)
+		var quiet, told *account
+		for _, a := range w.accounts {
+			if a.Drifted && quiet != nil && a.User != quiet.User {
+				told = a
+			} else if a.Drifted && quiet == nil {
+				quiet = a
+			}
+		}
+		must(t)(w.Login(told.User))
+		renewed := w.pick(t, roleFree)
+		must(t)(w.RenewSubscription(renewed.ID))
+		step, err := (&run{w: w}).announcements()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range step.Messages {
+			_ = l.emit(m)
+		}
+		if l.saw[quiet.ID] == "" {
+			t.Errorf("once %v: nothing points at the account that differs", once)
+		}
+		if (l.saw[told.ID] == "") != once || (l.saw[renewed.ID] == "") != once {
+			t.Errorf("once %v: what was told of already is pointed at: account %v, subscription %v", once, l.saw[told.ID] != "", l.saw[renewed.ID] != "")
+		}
+	}
+}
