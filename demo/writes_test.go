@@ -1,12 +1,13 @@
 package demo_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"hotsync/event"
 	"hotsync/record"
@@ -28,7 +29,8 @@ func (r *rig) checkWrites() {
 	for i, w := range missing {
 		if i < 5 {
 			r.t.Errorf("%s of Limio's %s %s at %s: no plan accounts for it: %+v", w.Op, w.RecordType, w.ObjectID, w.At, w.Changed)
-			r.history(w.ObjectID)
+			o, _ := r.world.Limio().Get(w.ObjectID)
+			r.history(cmp.Or(o.Text("related"), o.Text("customer"), w.ObjectID))
 		}
 	}
 	if len(writes) == 0 || len(events) == 0 {
@@ -266,7 +268,7 @@ func TestWriteWithoutAPlanIsFound(t *testing.T) {
 		if i == 2 {
 			continue // the same end of the term was planned twice: see below
 		}
-		if diff := cmp.Diff([]limio.Write{w}, unlogged(writes, slices.Delete(slices.Clone(events), i, i+1))); diff != "" {
+		if diff := gocmp.Diff([]limio.Write{w}, unlogged(writes, slices.Delete(slices.Clone(events), i, i+1))); diff != "" {
 			t.Errorf("without plan %d: %s", i, diff)
 		}
 	}
