@@ -112,6 +112,23 @@ func TestWaitingForASlotEndsWithTheContext(t *testing.T) {
 	}
 }
 
+// Only what a person has to repair ends the work that needed a token.
+func TestATokenThatIsRefused(t *testing.T) {
+	for status, want := range map[int]fault.Class{
+		400: fault.Forbidden, 401: fault.Forbidden, 403: fault.Forbidden, 404: fault.Refused, 405: fault.Refused, 410: fault.Refused,
+		408: fault.Unavailable, 409: fault.Locked, 418: fault.Unavailable, 423: fault.Locked, 429: fault.RateLimited, 500: fault.Unavailable,
+		502: fault.Unavailable, 503: fault.Unavailable,
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		c := newClient(t, s.URL, nil)
+		_, err := c.Do(t.Context(), rest.Request{Method: "GET", Route: "/x", URL: c.URL(nil, "x")})
+		if fault.Of(err) != want {
+			t.Errorf("%d: %v is %s, want %s", status, err, fault.Of(err), want)
+		}
+		s.Close()
+	}
+}
+
 func TestOriginIsCheckedBeforeTheToken(t *testing.T) {
 	c := newClient(t, "https://API.example.test", func(cfg *rest.Config) {
 		cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {

@@ -150,14 +150,19 @@ func (c *Client) tokenRefused(a Answer) error {
 		code = ""
 	}
 	said := fmt.Sprintf("status %d%s%s", a.Status, code, c.requestID(a))
-	switch {
-	case a.Status == http.StatusTooManyRequests, a.Status >= 500, a.Status == http.StatusRequestTimeout:
-		return Failure(Class(a.Status, false), a, c.cfg.Now(), fmt.Sprintf("get a token: %s answered %s", c.cfg.Service, said))
-	case a.Status == http.StatusBadRequest, a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
+	switch a.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		return fault.Newf(fault.Forbidden, "get a token: %s refuses the credentials (%s): check client_id and client_secret", c.cfg.Service, said)
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+		return fault.Newf(fault.Refused, "get a token: %s has no token endpoint at %s%s (%s): check base_url",
+			c.cfg.Service, origin(c.cfg.Base), c.cfg.TokenPath, said)
 	}
-	return fault.Newf(fault.Refused, "get a token: %s has no token endpoint at %s%s (%s): check base_url",
-		c.cfg.Service, origin(c.cfg.Base), c.cfg.TokenPath, said)
+	// Work is not given up for an answer that says nothing of it.
+	class := Class(a.Status, false)
+	if !class.Passing() {
+		class = fault.Unavailable
+	}
+	return Failure(class, a, c.cfg.Now(), fmt.Sprintf("get a token: %s answered %s", c.cfg.Service, said))
 }
 
 func (c *Client) requestID(a Answer) string {
