@@ -404,6 +404,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	health, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
 	go func() { served <- d.server.run(health) }()
+	// While work in hand ends, nothing new should be sent here.
+	defer context.AfterFunc(ctx, func() { d.ready.set("process", "stopping") })()
 	err := d.run(ctx)
 	stopHealth()
 	return errors.Join(err, <-served)

@@ -115,6 +115,9 @@ func TestHealthAndMetrics(t *testing.T) {
 			t.Errorf("%s: %.200s", path, got)
 		}
 	}
+	if want := fmt.Sprintf("hotsync_kafka_partitions_assigned{group=%q} %d\n", r.cfg.Kafka.Prefix+".workers", r.cfg.Kafka.Partitions); !strings.Contains(r.get("/metrics"), want) {
+		t.Errorf("/metrics does not say %q", want)
+	}
 }
 
 // What is remembered survives a restart: an unchanged login still costs no

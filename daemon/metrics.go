@@ -215,7 +215,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	for group, c := range g.consumers {
 		s := c.Stats()
-		put(sharesDesc, prometheus.GaugeValue, float64(len(s.Partitions)), group)
+		put(sharesDesc, prometheus.GaugeValue, float64(len(s.Indexes)), group)
 		put(genDesc, prometheus.GaugeValue, float64(s.Generation), group)
 		for _, p := range s.Partitions {
 			put(lagDesc, prometheus.GaugeValue, float64(p.Lag), group, p.Topic, strconv.Itoa(p.Partition))

@@ -361,10 +361,15 @@ http: {listen: %q}
 	case <-time.After(time.Minute):
 		t.Fatalf("nothing asked Stripe: %s", p.stderr.String())
 	}
-	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt} { // of one kind, two may come as one
-		if err := p.cmd.Process.Signal(s); err != nil {
-			t.Fatal(err)
-		}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "it wants nothing new", func() bool {
+		status, body := get("http://" + addr + "/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "stopping")
+	})
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
 	}
 	if got := p.end(t); got.code != exitKilled { // it would end by itself in a minute, with 0
 		t.Errorf("got %+v", got)
