@@ -39,6 +39,7 @@ func (r *road) cli(program string, args ...string) (stdout string, code int) {
 // The plan that an operator sees lists exactly the records that have drifted, and
 // nothing is written in Limio.
 func TestPlanByTheProgram(t *testing.T) {
+	t.Parallel()
 	hotsync := program(t)
 	r := newRoad(t)
 	subs, ids := r.subscriptions(9)

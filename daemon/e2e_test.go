@@ -123,6 +123,7 @@ func TestHealthAndMetrics(t *testing.T) {
 // What is remembered survives a restart: an unchanged login still costs no
 // Limio call, and nothing that was handled is handled again.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	a := r.zuoraAccount("user-1", 1)
 	r.start()
@@ -146,6 +147,7 @@ func TestRestart(t *testing.T) {
 // A change that the shop made is left to Limio for the settling time, then
 // looked at once more and repaired if Limio did not.
 func TestShopOrderIsNotEchoed(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	s, id := r.stripeSubscription()
 	r.start()

@@ -43,6 +43,7 @@ func (r *road) upcoming(limioID string) (n int) {
 // the change settles not even a sweep touches the record; the first one after
 // that repairs it, before the look that the daemon set itself comes.
 func TestASweepHealsWhatAnOriginLeftBroken(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	settle := time.Minute // that passes when the test says so
 	r.cfg.Reconcile.Loop.Settle = settle

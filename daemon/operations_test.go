@@ -41,6 +41,7 @@ func (r *road) ask(path string, body, out any) {
 
 // What failed is found, replayed and applied, and the log says who had it done.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	a, b := r.zuoraAccount("user-1", 1), r.zuoraAccount("user-2", 1)
 	restore := r.zuora.Inject(httpsim.Fault{Code: "forbidden"})
@@ -98,6 +99,7 @@ func TestReplay(t *testing.T) {
 
 // Dead letters of both kinds are shown, replayed once and discarded.
 func TestDeadLetters(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	a := r.zuoraAccount("user-1", 1)
 	restore := r.zuora.Inject(httpsim.Fault{Code: "forbidden"})
@@ -157,6 +159,7 @@ func TestDeadLetters(t *testing.T) {
 
 // A sweep that is asked for plans, shows what it would write, and applies it.
 func TestSweepIsAskedFor(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	a := r.zuoraAccount("user-1", 1)
 	r.start()

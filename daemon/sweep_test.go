@@ -140,6 +140,7 @@ func (r *road) edit(id string) {
 // those records and writes nothing; a sweep repairs them; the next one costs the
 // lists and nothing else.
 func TestStripeDrift(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.cfg.Reconcile.Loop.Window = time.Second // or the edit below is held back as flapping
 	subs, ids := r.subscriptions(12)
@@ -209,6 +210,7 @@ func TestStripeDrift(t *testing.T) {
 
 // A reviewed plan is applied to the records that did not move since.
 func TestApplyOfAReviewedPlan(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	subs, ids := r.subscriptions(3)
 	r.start()
@@ -239,6 +241,7 @@ func TestApplyOfAReviewedPlan(t *testing.T) {
 // A replay of a plan is a plan, and that of an application of one does not write
 // what nobody reviewed.
 func TestReplayOfARunWidensNothing(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	subs, _ := r.subscriptions(2)
 	r.start()
@@ -280,6 +283,7 @@ func TestReplayOfARunWidensNothing(t *testing.T) {
 // Stripe's events that no webhook brought lead to one look at each record they
 // name, unless it was looked at since.
 func TestStripeEvents(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	subs, _ := r.subscriptions(3)
 	r.start()
@@ -298,6 +302,7 @@ func TestStripeEvents(t *testing.T) {
 // Zuora accounts change without a login: the cheap sweep finds them, the full
 // one finds what the cheap one cannot, and neither imports anybody.
 func TestZuoraSweeps(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	var known []zuora.Account
 	for i := range 3 {
@@ -333,6 +338,7 @@ func TestZuoraSweeps(t *testing.T) {
 // A Limio record that nobody is known to own leads to its owner, or is shown as
 // an orphan, once.
 func TestOrphans(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	a := r.zuoraAccount("user-1", 1)
 	cus, _ := r.limio.AddCustomer(limio.CustomerParams{Name: "Ada Reader"})
@@ -357,6 +363,7 @@ func TestOrphans(t *testing.T) {
 // A page that cannot be read makes the run fail and say where; what was found
 // before is repaired, and the next run is whole.
 func TestSweepThatCannotReadEverything(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.cfg.Sweeps.Patience = time.Second
 	r.subscriptions(3)
@@ -378,6 +385,7 @@ func TestSweepThatCannotReadEverything(t *testing.T) {
 // Limio's cursors are good for a while only (limio.md 3.1): the list is then read
 // from its beginning, and nothing is handed on twice.
 func TestSweepOutlivesACursor(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	cus, _ := r.limio.AddCustomer(limio.CustomerParams{Name: "Ada Reader"})
 	for i := range 150 { // a page has a hundred
@@ -397,6 +405,7 @@ func TestSweepOutlivesACursor(t *testing.T) {
 // While a vendor is away, bulk work waits as it is instead of being deferred one
 // by one; once it is back, everything is worked.
 func TestBulkWaitsForAVendorThatIsAway(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.cfg.Retry.First = 10 * time.Second // it waits no longer than it would be put off for
 	r.subscriptions(60)
@@ -418,6 +427,7 @@ func TestBulkWaitsForAVendorThatIsAway(t *testing.T) {
 // Stripe wants to be left alone for an hour. A sweep of Zuora's accounts ends
 // meanwhile; what Stripe's sweep handed on waits, and ends when Stripe is back.
 func TestBulkForAnotherVendorGoesOn(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.subscriptions(12)
 	a := r.zuoraAccount("user-1", 1)

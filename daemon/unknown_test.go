@@ -28,6 +28,7 @@ const postObject = "POST /api/objects/{service}/{path_type}"
 // out, so both sides are read again before anything is written, and Limio has
 // the object once.
 func TestALostAnswerIsReadBackFirst(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	s, id := r.stripeSubscription()
 	r.start()
@@ -131,6 +132,7 @@ func (l *late) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // object once: whether the tries are made in memory, or the sync is put off and a
 // new webhook comes meanwhile.
 func TestALateCreateIsNotMadeTwice(t *testing.T) {
+	t.Parallel()
 	for name, tries := range map[string]int{"in memory": 3, "put off": 0} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoad(t)
@@ -169,6 +171,7 @@ func TestALateCreateIsNotMadeTwice(t *testing.T) {
 // again; it is not tried before that time, not even after a restart; and when its
 // attempts are used up it is a dead letter that holds its trigger.
 func TestDeferredWorkKeepsItsTime(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.cfg.Retry.MemoryTries = 0
 	r.cfg.Retry.First, r.cfg.Retry.FirstTries, r.cfg.Retry.Second, r.cfg.Retry.SecondTries = 4*time.Second, 1, time.Second, 1
@@ -235,6 +238,7 @@ func TestDeferredWorkKeepsItsTime(t *testing.T) {
 // A webhook merges with one that is at its last attempt, and the fault lasts: the
 // old one is given up, the new one has its own attempts and ends well.
 func TestANewWebhookOutlivesAnOldOne(t *testing.T) {
+	t.Parallel()
 	r := newRoad(t)
 	r.cfg.Workers.Coalesce = 3 * time.Second // they meet in it
 	r.cfg.Retry.MemoryTries, r.cfg.Retry.First, r.cfg.Retry.FirstTries, r.cfg.Retry.SecondTries = 0, time.Second, 1, 0

@@ -158,7 +158,7 @@ func TestOrdersEndEqual(t *testing.T) {
 	w := New(Config{Seed: 3, Accounts: 30, Subscriptions: 30})
 	baseline := len(w.Drift())
 	kinds := map[string]bool{}
-	for n := range 60 {
+	for n := range 36 {
 		do, source := w.ShopOrder, "shop"
 		if n%2 == 1 {
 			do, source = w.SalesforceOrder, "salesforce"
