@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -67,10 +68,8 @@ func atHand(clock *handClock, away ...string) *partition {
 	w := newWorkers(workers{
 		cfg: cfg.Workers, policy: retryPolicy{cfg.Retry, func() float64 { return 0.5 }}, now: clock.now, systems: both(),
 		away: func(system string) time.Duration {
-			for _, name := range away {
-				if name == system {
-					return time.Hour
-				}
+			if slices.Contains(away, system) {
+				return time.Hour
 			}
 			return 0
 		},

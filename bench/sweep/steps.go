@@ -302,8 +302,9 @@ func (b *bench) cancel(ctx context.Context, name string) error {
 
 func (b *bench) lap(ctx context.Context, l *logins, going func() bool) (lap, error) {
 	b.company.resetCalls()
-	began, before, err := time.Now(), spent{}, error(nil)
-	if before, err = b.machine.spent(ctx, "zuora"); err != nil {
+	began := time.Now()
+	before, err := b.machine.spent(ctx, "zuora")
+	if err != nil {
 		return lap{}, err
 	}
 	took, err := l.lap(ctx, b.opt.logins, b.opt.lap, going)

@@ -107,11 +107,11 @@ func TestPriority(t *testing.T) {
 // A call that somebody waits for finds a slot, and its turn, beside any sweep:
 // one that reads, and one that has so much to write that it does nothing else.
 func TestASweepLeavesRoom(t *testing.T) {
-	bubble(t, "that reads", func(t *testing.T) { leavesRoom(t, budget.In(t.Context(), budget.Sweep)) })
-	bubble(t, "that writes", func(t *testing.T) { leavesRoom(t, callout.Ending(budget.In(t.Context(), budget.Sweep))) })
+	bubble(t, "that reads", func(t *testing.T) { leavesRoom(budget.In(t.Context(), budget.Sweep), t) })
+	bubble(t, "that writes", func(t *testing.T) { leavesRoom(callout.Ending(budget.In(t.Context(), budget.Sweep)), t) })
 }
 
-func leavesRoom(t *testing.T, sweep context.Context) {
+func leavesRoom(sweep context.Context, t *testing.T) {
 	var mu sync.Mutex
 	var longest time.Duration
 	b := newBudget(t, budget.Config{PerSecond: 100, MaxInFlight: 8, Waited: func(lane budget.Lane, d time.Duration) {
