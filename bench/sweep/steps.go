@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"hotsync/daemon/config"
 	"hotsync/daemon/sweep"
 	"hotsync/record"
 	"hotsync/sandbox/httpsim"
@@ -226,14 +227,14 @@ func (b *bench) latency(ctx context.Context) error {
 	if b.opt.laps == 0 {
 		return nil
 	}
-	if err := b.budgeted(ctx); err != nil {
-		return err
-	}
 	l := &logins{m: b.machine, accounts: b.company.accounts, rnd: rand.New(rand.NewPCG(1, 2)), sent: map[string]time.Time{}}
 	if err := b.machine.watch(b.machine.cfg.Kafka.Prefix+".events", l.read).CaughtUp(ctx); err != nil {
 		return err
 	}
 	for n := range b.opt.laps {
+		if err := b.budgeted(ctx, true); err != nil {
+			return err
+		}
 		slow := b.company.slow(b.opt.latency)
 		quiet, err := b.lap(ctx, l, func() bool { return true })
 		if err != nil {
@@ -254,6 +255,9 @@ func (b *bench) latency(ctx context.Context) error {
 			return err
 		}
 		slow() // nobody measures what is left of the sweep
+		if err := b.budgeted(ctx, false); err != nil {
+			return err
+		}
 		if err := b.cancel(ctx, sweep.ZuoraFull); err != nil {
 			return err
 		}
@@ -266,21 +270,24 @@ func (b *bench) latency(ctx context.Context) error {
 	return nil
 }
 
-// budgeted starts the daemon again, with a budget of which logins need two fifths,
-// two calls each, and which a sweep uses up: at the default of 20 logins a second
+// budgeted starts the daemon again, without budgets or with one of which logins
+// need two fifths, two calls each, and which a sweep uses up: at the default of 20 logins a second
 // it is Zuora's default. (A call waits for its distance to the one before, whoever
 // goes first; and the more of the budget logins use themselves, the more of them
 // wait for each other.) There are syncs enough at once that nothing but that budget
 // holds the sweep back; Limio's is far from used up. A login for the very account
 // that the sweep is at waits for that sync: with few accounts that is what p99 shows.
-func (b *bench) budgeted(ctx context.Context) error {
+func (b *bench) budgeted(ctx context.Context, on bool) error {
 	b.remember()
 	if err := b.machine.daemon.stop(); err != nil {
 		return err
 	}
 	cfg := &b.machine.cfg
-	cfg.Zuora.PerSecond, cfg.Limio.PerSecond = 5*b.opt.logins, 20*b.opt.logins
-	cfg.Workers.Concurrency *= 2
+	cfg.Zuora.PerSecond, cfg.Limio.PerSecond, cfg.Workers.Concurrency = 0, 0, config.Default().Workers.Concurrency
+	if on {
+		cfg.Zuora.PerSecond, cfg.Limio.PerSecond = 5*b.opt.logins, 20*b.opt.logins
+		cfg.Workers.Concurrency *= 2
+	}
 	return b.machine.startDaemon(ctx)
 }
 
