@@ -76,7 +76,8 @@ func bare(e event.Event) event.Event {
 	return e
 }
 
-// bareRefs leaves out what only describes triggers: no rule reads it.
+// bareRefs leaves out what describes triggers, which costs views their cause in
+// detail; what rules go by stays.
 func bareRefs(refs []event.Ref) []event.Ref {
 	refs = slices.Clone(refs)
 	for i := range refs {

@@ -3,9 +3,9 @@ package daemon
 import "sync"
 
 // slots bounds the syncs under way on this instance, over all partitions. A
-// quarter is kept for the live work of each billing system that is followed: syncs that wait for
-// one vendor, because it is slow or its budget is used up, hold back nobody who
-// needs another (Invariant 7).
+// quarter is kept for the live work of each billing system that is followed: syncs
+// that wait for one vendor, because it is slow or its budget is used up, hold back
+// nobody who needs another (Invariant 7).
 //
 // Bulk work has half of them at most, and shrinks as live work grows: beyond its
 // first it takes one only while another quarter stays free for each billing

@@ -9,10 +9,9 @@ import (
 
 // takenUp ends the other syncs that a sync took up: work of one key that was put
 // off more than once, or begun before a crash, comes back, merges, and becomes one
-// sync.
-// Each of the others ends as that one did, with the triggers that it had; what
-// was written stands in the event of the one that wrote it. A sync that is put
-// off again takes those along that were tried as often as it was.
+// sync. Each of the others ends as that one did, with the triggers that it had;
+// what was written stands in the event of the one that wrote it. A sync that is
+// put off again takes those along that were tried as often as it was.
 func takenUp(job reconcile.Job, by event.Event) ([]event.Event, error) {
 	if !by.Outcome.Final() {
 		return nil, nil

@@ -16,8 +16,8 @@ import (
 // what became of it. A request with the id of the newest one is that one again,
 // and changes nothing. It fails with fault.NotFound for a sweep that there is not
 // or that is not configured and for a plan of a run that there is not, with
-// fault.Refused for a request that makes no sense, and with fault.Locked when a run is under way, when another request
-// waits, or when the sweep is paused.
+// fault.Refused for a request that makes no sense, and with fault.Locked when a
+// run is under way, when another request waits, or when the sweep is paused.
 func Request(ctx context.Context, l ledger, name string, ask Ask) (id string, err error) {
 	st, err := known(l, name)
 	if err != nil {
