@@ -23,19 +23,11 @@ const (
 	maxHeaders  = 16 << 10  // bytes of the headers that a dead letter keeps
 )
 
-// clip shortens text to at most n bytes without cutting a rune, and says so.
-func clip(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	return strings.ToValidUTF8(text[:n], "") + "…"
-}
-
 // fit encodes e, without what makes it too large for a broker: first what is long,
 // then all changes and callouts, at last what describes the triggers. Their ids
 // stay: each is answered by this event (Invariant 4).
 func fit(e event.Event) ([]byte, error) {
-	e.Error, e.Note = clip(e.Error, maxText), clip(e.Note, maxText)
+	e.Error, e.Note = event.Clip(e.Error, maxText), event.Clip(e.Note, maxText)
 	whole := e
 	b, err := e.Encode()
 	for _, trim := range []func(event.Event) event.Event{shortened, emptied, bare} {
@@ -60,7 +52,7 @@ func shortened(e event.Event) event.Event {
 
 func shortValue(v record.Value) record.Value {
 	if text := v.String(); len(text) > maxValue {
-		return record.Text(clip(text, maxValue))
+		return record.Text(event.Clip(text, maxValue))
 	}
 	return v
 }
@@ -88,7 +80,7 @@ func bareRefs(refs []event.Ref) []event.Ref {
 
 // fitTrigger encodes t within what a broker takes.
 func fitTrigger(t event.Trigger) ([]byte, error) {
-	t.LastError = clip(t.LastError, maxText)
+	t.LastError = event.Clip(t.LastError, maxText)
 	b, err := t.Encode()
 	if err == nil && len(b) > maxRecord {
 		t.Also = bareRefs(t.Also)
@@ -100,7 +92,7 @@ func fitTrigger(t event.Trigger) ([]byte, error) {
 // fitLetter encodes d within what a broker takes.
 func fitLetter(d event.DeadLetter, plain map[string]bool) ([]byte, error) {
 	var left int
-	d.Error = clip(d.Error, maxText)
+	d.Error = event.Clip(d.Error, maxText)
 	if d.Headers, left = keptHeaders(d.Headers, plain); left > 0 {
 		d.Error += fmt.Sprintf(" (%d headers are not kept: they are over %d bytes together)", left, maxHeaders)
 	}
@@ -111,7 +103,7 @@ func fitLetter(d event.DeadLetter, plain map[string]bool) ([]byte, error) {
 	b, err := json.Marshal(d)
 	if err == nil && len(b) > maxRecord && d.Trigger != nil {
 		t := *d.Trigger
-		t.Also, t.LastError = bareRefs(t.Also), clip(t.LastError, maxText)
+		t.Also, t.LastError = bareRefs(t.Also), event.Clip(t.LastError, maxText)
 		d.Trigger = &t
 		b, err = json.Marshal(d)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"hotsync/record"
 )
@@ -154,6 +155,17 @@ func (e *Event) Identify() error {
 	}
 	e.ID = Digest(parts...)
 	return nil
+}
+
+// Clip shortens a text to at most n bytes and an ellipsis, without cutting a rune.
+func Clip(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
 }
 
 // Encode returns e as JSON.

@@ -2,8 +2,10 @@ package event
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -136,5 +138,15 @@ func TestDeadLetterIds(t *testing.T) {
 	given.Identify()
 	if given.ID != "as it was" {
 		t.Errorf("an id was replaced by %s", given.ID)
+	}
+}
+
+// A text is cut between runes, whatever it holds.
+func TestClip(t *testing.T) {
+	for _, s := range []string{"short", strings.Repeat("é", 1500), strings.Repeat("x", 1999) + "é", strings.Repeat("\x80", 3000)} {
+		got := Clip(s, 2000)
+		if len(got) > 2010 || !strings.HasPrefix(s, strings.TrimSuffix(got, "…")) || utf8.ValidString(s) && !utf8.ValidString(got) {
+			t.Errorf("%d bytes became %d", len(s), len(got))
+		}
 	}
 }

@@ -38,12 +38,12 @@ func (s *sync) event(phase event.Phase, calls []callout.Call) event.Event {
 	for _, c := range calls {
 		out := event.Callout{At: c.At, Service: c.Service, Method: c.Method, Route: c.Route, Status: c.Status, Duration: c.Duration.Milliseconds()}
 		if c.Err != nil {
-			out.Error = clip(c.Err.Error(), 300)
+			out.Error = event.Clip(c.Err.Error(), 300)
 		}
 		ev.Callouts = append(ev.Callouts, out)
 	}
 	if s.err != nil {
-		ev.Class, ev.Error = string(fault.Of(s.err)), clip(s.err.Error(), 2000)
+		ev.Class, ev.Error = string(fault.Of(s.err)), event.Clip(s.err.Error(), 2000)
 	}
 	return ev
 }
@@ -124,17 +124,6 @@ func masked(v record.Value) record.Value {
 	}
 	r, _ := utf8.DecodeRuneInString(text)
 	return record.Text(string(r) + "•••")
-}
-
-// clip shortens text to at most n bytes without cutting a rune.
-func clip(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:n] + "…"
 }
 
 func (m Memory) equal(o Memory) bool {

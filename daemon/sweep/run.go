@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"hotsync/event"
@@ -87,7 +86,7 @@ func (r *runner) beginsAgain(err error) bool {
 		return false
 	}
 	r.log.Warn().Err(err).Str("run", run.ID).Str("stage", run.Stage).Int("page", run.Page+1).Msg("cursor of a sweep is refused; its list is read from its beginning")
-	said := clip(fmt.Sprintf("the %s was read from its beginning again, since its cursor was refused after page %d", run.Stage, run.Page))
+	said := event.Clip(fmt.Sprintf("the %s was read from its beginning again, since its cursor was refused after page %d", run.Stage, run.Page), maxText)
 	if run.Note != "" {
 		said = run.Note + "; " + said
 	}
@@ -208,7 +207,7 @@ func (r *runner) unreadable(ctx context.Context, err error) error {
 	if r.page.again.After(end) {
 		r.page.again = end
 	}
-	run.Trouble = clip(fmt.Sprintf("%s: attempt %d failed, the next is at %s: %s", where, r.page.n, r.page.again.UTC().Format(time.RFC3339), err))
+	run.Trouble = event.Clip(fmt.Sprintf("%s: attempt %d failed, the next is at %s: %s", where, r.page.n, r.page.again.UTC().Format(time.RFC3339), err), maxText)
 	r.log.Warn().Err(err).Str("run", run.ID).Str("stage", run.Stage).Int("page", run.Page+1).Int("attempt", r.page.n).Time("again", r.page.again).Msg("page of a sweep cannot be read yet")
 	return r.save(ctx)
 }
@@ -221,18 +220,13 @@ func place(run *Run) string {
 	return fmt.Sprintf("%s: page %d, after cursor %.80q", run.Stage, run.Page+1, run.Cursor)
 }
 
-func clip(s string) string {
-	const most = 2000
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+// maxText bounds, in bytes, what a run says of itself.
+const maxText = 2000
 
 func (r *runner) fail(ctx context.Context, class fault.Class, err error) error {
 	run := r.st.Current
 	run.Status, run.Ended, run.Trouble = Failed, r.now(), ""
-	run.Error, run.Class = clip(err.Error()), string(class)
+	run.Error, run.Class = event.Clip(err.Error(), maxText), string(class)
 	r.log.Error().Err(err).Str("run", run.ID).Str("error_class", run.Class).Msg("sweep failed")
 	return r.save(ctx)
 }
@@ -277,7 +271,7 @@ func (r *runner) unsettled(ctx context.Context, err error) error {
 	run := r.st.Current
 	r.ends.failed(r.now(), err)
 	r.ask = r.ends.again
-	run.Trouble = clip(err.Error())
+	run.Trouble = event.Clip(err.Error(), maxText)
 	r.log.Warn().Err(err).Str("run", run.ID).Int("attempt", r.ends.n).Msg("cannot tell yet whether a sweep has settled")
 	return r.save(ctx)
 }

@@ -432,12 +432,3 @@ func TestRunsAreNeverCalledTheSame(t *testing.T) {
 		t.Errorf("runs are called %s and %s", first, second)
 	}
 }
-
-func TestLongErrorsAreCut(t *testing.T) {
-	for _, s := range []string{"short", strings.Repeat("é", 1500), strings.Repeat("x", 1999) + "é"} {
-		got := clip(s)
-		if len(got) > 2010 || !strings.HasPrefix(s, strings.TrimSuffix(got, "…")) {
-			t.Errorf("%d bytes became %d", len(s), len(got))
-		}
-	}
-}
